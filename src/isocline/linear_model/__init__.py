@@ -1,0 +1,46 @@
+"""Through steps: linear classifiers trained with large steps, finished at the first perfect separator.
+
+>>> from isocline.linear_model import functional
+>>> functional.iterate([[1.0, -1.0], [1.0, 4.0]], "normalized_batch_perceptron", max_iter=2).separated_at
+2
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import functional
+    from .estimator import LargeStepClassifier
+    from .losses import logistic_report, normalized_logistic_loss
+    from .optimizer import PerceptronGD
+    from .stopping import stop_at_separation
+
+__all__ = [
+    "LargeStepClassifier",
+    "PerceptronGD",
+    "functional",
+    "logistic_report",
+    "normalized_logistic_loss",
+    "stop_at_separation",
+]
+
+# Where a name lives. It is imported when first used: scikit-learn, numba and SciPy's solvers take their time.
+_HOMES = {
+    "LargeStepClassifier": "estimator",
+    "PerceptronGD": "optimizer",
+    "logistic_report": "losses",
+    "normalized_logistic_loss": "losses",
+    "stop_at_separation": "stopping",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "functional":
+        return import_module(".functional", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,79 @@
+"""Along a line: is there a separator on it, and where is a loss low enough?"""
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def separating_point(margins: Array, change: Array) -> float | None:
+    """A ``t > 0`` with ``margins + t change > 0`` throughout, well inside the interval of all of them; None
+    when there is none.
+
+    Whatever rule chose the direction, this finds a separator on its ray at the cost of looking at the margins
+    once.
+    """
+    wrong = margins <= 0
+    steps = change[wrong]
+    if steps.size and not steps.min() > 0:
+        return None
+    low = float((-margins[wrong] / steps).max(initial=0.0))
+    falling = change < 0
+    with np.errstate(over="ignore"):
+        high = float((margins[falling] / -change[falling]).min(initial=np.inf))
+    if not low < high:
+        return None
+    return (low + high) / 2 if high < np.inf else 2 * low + 1.0
+
+
+def logistic_step(
+    margins: Array, change: Array, share: Array | None, decrement: float, slow: float
+) -> tuple[float, bool]:
+    """The first of 1, 1/2, 1/4, ... that lowers ``sum_i s_i log(1 + exp(-m_i))`` by a tenth of what the
+    slope, `decrement`, promises.
+
+    Also: whether the slope promises less than a share `slow` of the loss. Source: Boyd & Vandenberghe,
+    algorithm 9.2.
+    """
+
+    now, t = logistic_loss(margins, share), 1.0
+    while t > 1e-6 and not logistic_loss(margins + t * change, share) <= now - 0.1 * t * decrement:
+        t /= 2
+    return t, decrement < slow * now
+
+
+def logistic_loss(margins: Array, share: Array | None) -> float:
+    """``sum_i s_i log(1 + exp(-m_i))``."""
+    losses = np.logaddexp(0.0, -margins)
+    return float(losses.sum() if share is None else np.vdot(losses, share))
+
+
+def logistic_scale(margins: Array, share: Array | None) -> float:
+    """About the ``t > 0`` at which the logistic loss of ``t margins`` is least."""
+    usual = float(np.median(np.abs(margins))) or 1.0
+    tried = [2.0**k / usual for k in range(-2, 14)]
+    return min(tried, key=lambda scale: logistic_loss(scale * margins, share))
+
+
+def hinge_minimum(margins: Array, change: Array, share: Array | None) -> float:
+    """The ``t > 0`` where ``1/2 sum_i s_i max(0, 1 - m_i - t c_i)^2`` is least: Newton on its slope,
+    bracketed.
+
+    The slope is piecewise linear and rising, so that Newton ends on the right piece after a few steps.
+    """
+    low, high, t = 0.0, np.inf, 1.0
+    for _ in range(60):
+        lack = 1.0 - margins
+        lack -= t * change
+        on = lack > 0
+        moving = change[on]
+        weighted = moving if share is None else moving * share[on]
+        slope, curve = -float(weighted @ lack[on]), float(weighted @ moving)
+        low, high = (t, high) if slope < 0 else (low, t)
+        following = t - slope / curve if curve > 0 else high
+        if not low < following < high:
+            following = (low + high) / 2 if high < np.inf else 2 * t
+        if abs(following - t) <= 1e-13 * t:
+            return following
+        t = following
+    return t
