@@ -57,5 +57,5 @@ def test_every_room_named_at_the_door_can_be_reached():
 def test_a_wrong_name_is_answered_with_the_names_there_are():
     import isocline
 
-    with pytest.raises(AttributeError, match="it has .*linear_model"):
+    with pytest.raises(AttributeError, match=r"it has .*linear_model"):
         isocline.dynamic  # noqa: B018

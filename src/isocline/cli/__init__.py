@@ -7,6 +7,7 @@ a library is missing); 2: the command was used wrongly.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -56,7 +57,7 @@ def _parse(words: list[str]) -> Command:
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         raise ValueError(_unknown_command(words[0]))
     kinds = [
-        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__)]
+        Annotated[kind, tyro.conf.subcommand(name, description=inspect.getdoc(kind))]
         for name, kind in COMMANDS.items()
     ]
     said = io.StringIO()

@@ -39,36 +39,43 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
     """A linear classifier that trains until every row is on its right side, and no longer.
 
     Large steps turn gradient descent on the logistic loss into a perceptron, so the first perfect separator,
-    not a small loss, is the end. Rows ``X (n, d)`` are dense or CSR and are never copied; the answer is
-    checked in float64 on the rows as they came. When no separator exists, the best plane found (the pocket)
-    is kept and `certificate_` proves it.
+    not a small loss, is the end. Rows ``X (n, d)`` are dense or CSR and are never copied; the answer is checked
+    in float64 on the rows as they came. When no separator exists, the best plane found (the pocket) is kept and
+    `certificate_` proves it.
 
-    method: ``"auto"`` takes Newton's method for small data and relaxation with repairs for large ones; the
-    others are the paper's and
-        its neighbours': perceptron, batch_perceptron, normalized_batch_perceptron, lr_gd, normalized_lr_gd,
-        exp_gd, smooth_perceptron, momentum, newton. Sample weights turn the perceptron into its normalized
-        batch form: a row is added whole or not at all.
-    step_size: gamma of the gradient methods, > 0; inf is the perceptron limit. What counts is ``gamma R^2``.
-    max_iter: iterations (passes, for the perceptron); None takes 200 for auto and newton, 1000 passes, 10 000
-    for the others. fit_intercept, intercept_scaling: a constant column of this size, "auto" for the usual
-    length of the centred rows. precondition: "auto" (centred, of equal spread), "center", "whiten", "rows"
-    (unit length) or None: coordinates to walk in. They
-        change the number of steps and not the task.
-    stop: "separated"; "margin" goes on until ``margin_upper_ - margin_ <= margin_tol margin_upper_``,
-    measured in the coordinates of
-        `precondition`; "max_iter".
-    on_nonseparable: "pocket", "logistic" (go on with regularised logistic regression) or "raise"
-    (`NotSeparableError`). multi_class: "joint" (every row's class leads all others), "ovr" or "ovo".
-    class_weight, warm_start, random_state: as in scikit-learn; ``random_state=None`` is seed 0.
+    method
+        ``"auto"`` takes Newton's method for small data and relaxation with repairs for large ones; the others
+        are the paper's and its neighbours': perceptron, batch_perceptron, normalized_batch_perceptron, lr_gd,
+        normalized_lr_gd, exp_gd, smooth_perceptron, momentum, newton. Sample weights turn the perceptron into
+        its normalized batch form: a row is added whole or not at all.
+    step_size
+        gamma of the gradient methods, > 0; inf is the perceptron limit. What counts is ``gamma R^2``.
+    max_iter
+        Iterations (passes, for the perceptron); None takes 200 for auto and newton, 1000 passes, 10 000 for the
+        others.
+    fit_intercept, intercept_scaling
+        A constant column of this size, "auto" for the usual length of the centred rows.
+    precondition
+        The coordinates to walk in: "auto" (centred, of equal spread), "center", "whiten", "rows" (unit length)
+        or None. They change the number of steps and not the task.
+    stop
+        "separated"; "margin" goes on until ``margin_upper_ - margin_ <= margin_tol margin_upper_``, measured in
+        the coordinates of `precondition`; "max_iter".
+    on_nonseparable
+        "pocket", "logistic" (go on with regularised logistic regression) or "raise" (`NotSeparableError`).
+    multi_class
+        "joint" (every row's class leads all others), "ovr" or "ovo".
+    class_weight, warm_start, random_state
+        As in scikit-learn; ``random_state=None`` is seed 0.
 
     Learned: `coef_`, `intercept_`, `classes_`, `n_features_in_`; `separated_`, `class_separated_`,
-    `separation_iter_` (None: never), `n_iter_`, `n_passes_` over the rows, `method_`; `margin_` (``min_i m_i
-    / ||coef||``, in the units of X), `margin_upper_` (no plane has more), `radius_` (the longest row),
-    `bound_` (the theorem's limit on the iterations), `certificate_` (one, or one a class).
+    `separation_iter_` (None: never), `n_iter_`, `n_passes_` over the rows, `method_`; `margin_` (``min_i m_i /
+    ||coef||``, in the units of X), `margin_upper_` (no plane has more), `radius_` (the longest row), `bound_`
+    (the theorem's limit on the iterations), `certificate_` (one, or one a class).
 
     Raises ValueError for an argument outside these choices, data that are not finite, and fewer than two
-    classes; warns with ConvergenceWarning when the iterations ended without an answer. Source: Tyurin, *From
-    Logistic Regression to the Perceptron Algorithm*, arXiv 2412.08424.
+    classes; warns with ConvergenceWarning when the iterations ended without an answer.
+    Source: Tyurin, *From Logistic Regression to the Perceptron Algorithm*, arXiv 2412.08424.
 
     >>> model = LargeStepClassifier().fit([[0.0], [1.0], [3.0]], ["no", "no", "yes"])
     >>> model.separated_, model.certificate_.answer

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-def classes_of(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Index]:
+def classes_of(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The sorted classes and each label's index ``(n,)``.
 
     Two whole numbers, the usual case, are found without sorting.
@@ -23,7 +23,7 @@ def classes_of(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Index]:
         low, high = y.min(), y.max()
         index = y == high
         if low < high and (index | (y == low)).all():
-            return np.array([low, high]), index.view(np.int8).astype(np.intp)
+            return np.array([low, high]), index.view(np.int8)
     check_classification_targets(y)
     return many(*np.unique(y, return_inverse=True))
 

@@ -114,8 +114,10 @@ def theorem(walked: Walk, settings: Settings, classes: int) -> float:
 
 def pair(task: Task, start: Start | None) -> Fit:
     """Two classes; the second is the positive one."""
-    sign = (task.index > 0).astype(np.int8) * 2 - 1
-    part = two_classes(task, sign.astype(np.int8), None if start is None else (start[0][0], start[1][0]))
+    sign = task.index.astype(np.int8)
+    sign *= 2
+    sign -= 1
+    part = two_classes(task, sign, None if start is None else (start[0][0], start[1][0]))
     both = np.full(2, part.verdict.separated)
     return Fit([part], part.verdict.coef[None], np.atleast_1d(part.verdict.intercept), both)
 

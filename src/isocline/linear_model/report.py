@@ -122,11 +122,11 @@ def upper_bound(rows: Rows, weights: Array | None) -> float:
     if not rows.coordinates.bias:
         total = float(weights.sum())
         return float(np.linalg.norm(weighted_sum(rows.X, weights * rows.sign / total))) if total > 0 else inf
-    plus = np.where(rows.sign > 0, weights, 0.0)
-    up, down = float(plus.sum()), float(weights.sum() - plus.sum())
+    up, down = float(weights[rows.sign > 0].sum()), float(weights[rows.sign < 0].sum())
     if not (up > 0 and down > 0):
         return inf
-    halves = plus / (2 * up) - (weights - plus) / (2 * down)
+    halves = np.where(rows.sign > 0, 0.5 / up, -0.5 / down)
+    halves *= weights
     return float(np.linalg.norm(weighted_sum(rows.X, halves)))
 
 

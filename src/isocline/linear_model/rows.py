@@ -16,7 +16,7 @@ Index = npt.NDArray[np.intp]
 Data = Any  # a dense (n, d) array or a CSR matrix or array
 
 
-def height(X: Data, share: int = 16, least: int = 1 << 9, most: int = 1 << 17) -> int:
+def height(X: Data, share: int = 32, least: int = 1 << 9, most: int = 1 << 17) -> int:
     """How many rows to hold at a time: about a `share`-th of X, between `least` and `most` numbers."""
     n, d = X.shape
     return max(1, min(n, min(most, max(least, n * d // share)) // max(1, d)))
@@ -133,47 +133,57 @@ class Rows:
         buffer = np.empty((step, self.shape[0] if width is None else width))
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n)) if index is None else index[start : start + step]
-            block = self.X[rows]
-            block = block.toarray() if sparse.issparse(block) else block
-            out = self.coordinates.walk(block, buffer[: len(block)])
+            out = buffer[: min(step, n - start)]
+            self.coordinates.walk(_picked(self.X, rows), out)
             if signed:
                 out *= self.sign[rows, None]
             if signed and self.length is not None:
                 out *= self.length[rows, None]
             yield rows, out
 
-    def gram(self, index: Index, weights: Array | None) -> Packed:
+    def gram(self, index: Index | None, weights: Array | None) -> Packed:
         """``sum_i weights_i x_i x_i^T`` of the features, in coordinates but of their own length, over the
-        rows of `index`.
+        rows of `index`, or all.
 
         Shapes: weights ``(n,)``, None for ones. The intercept's column is left out.
         """
-        d = self.X.shape[1]
+        X, d = self.X, self.X.shape[1]
         total = Packed(d)
+        dense = isinstance(X, np.ndarray) and X.dtype == np.float64
         as_given = self.coordinates.center is None and self.coordinates.metric is None
-        all_alike = weights is None and len(index) == self.n
-        contiguous = isinstance(self.X, np.ndarray) and self.X.flags.c_contiguous
-        if as_given and all_alike and contiguous and self.X.dtype == np.float64:
-            total.add(self.X)
-            return total
-        for rows, block in self.blocks(index, signed=False, width=d):
-            if weights is not None:
-                block *= np.sqrt(weights[rows, None])
-            total.add(block)
+        if dense and as_given and index is None and weights is None and X.flags.c_contiguous:
+            total.add(X)
+        elif dense and as_given and index is None and weights is not None:
+            step = height(X)
+            buffer = np.empty((min(step, self.n), d))
+            for start in range(0, self.n, step):
+                block = X[start : start + step]
+                part = buffer[: len(block)]
+                part[:] = np.sqrt(weights[start : start + step, None])  # NumPy would buffer what it broadcasts
+                total.add(np.multiply(part, block, out=part))
+        else:
+            for rows, block in self.blocks(index, signed=False, width=d):
+                if weights is not None:
+                    block *= np.sqrt(weights[rows, None])
+                total.add(block)
         return total
 
-    def mean(self, index: Index, weights: Array) -> Array:
-        """The mean ``(d,)`` of the features, in coordinates, over the rows of `index`.
+    def mean(self, index: Index | None, weights: Array) -> Array:
+        """The mean ``(d,)`` of the features, in coordinates, over the rows of `index`, or all.
 
         Shapes: weights ``(n,)``.
         """
-        d = self.X.shape[1]
-        if len(index) < self.n:
+        if index is not None:
             few, weights = weights, np.zeros(self.n)
             weights[index] = few[index]
         total = float(weights.sum())
-        return self.coordinates.pull(weighted_sum(self.X, weights), total)[:d] / total
+        return self.coordinates.pull(weighted_sum(self.X, weights), total)[: self.X.shape[1]] / total
 
     def radius(self) -> float:
         """``max_i ||z_i||``."""
         return max(float(np.sqrt(np.einsum("bp,bp->b", z, z).max())) for _, z in self.blocks())
+
+
+def _picked(X: Data, rows: slice | Index) -> Array:
+    """Some rows, dense: a view where that is possible."""
+    return X[rows].toarray() if sparse.issparse(X) else X[rows]

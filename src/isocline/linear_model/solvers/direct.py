@@ -35,32 +35,39 @@ class Direct:
         self.rows, self.units = rows, column_units(rows)
         self.spread = self.units.copy()
         if rows.coordinates.bias:
-            mean = rows.mean(np.arange(rows.n), np.ones(rows.n) if rows.share is None else rows.share)
+            mean = rows.mean(None, np.ones(rows.n) if rows.share is None else rows.share)
             least = 1e-6 * self.units[:-1]
             self.spread[:-1] = np.sqrt(np.maximum(self.units[:-1] ** 2 - mean**2, least**2))
 
     def system(self, curvature: Array, damping: float) -> Solve:
-        """What solves for a step ``(p,)`` from ``Z^T slope (p,)`` and slope ``(n,)``; curvature ``(n,)``."""
-        active = np.flatnonzero(curvature > (NEGLIGIBLE * curvature.max() if damping else 0.0))
+        """What solves for a step ``(p,)`` from ``Z^T slope (p,)`` and slope ``(n,)``; curvature ``(n,)`` is
+        used up.
+        """
+        largest = float(curvature.max())
+        curvature /= largest
+        active = np.flatnonzero(curvature > (NEGLIGIBLE if damping else 0.0))
         few = len(active) <= max(FEW, 2 * len(self.units))
+        if 4 * len(active) > len(curvature):  # leaving out the others would save little
+            active = None
         solve = self._by_columns(active, curvature, damping, spanned=few)
         if solve is None and few:
             solve = self._by_rows(active, curvature, damping)
         while solve is None:
             damping = max(100.0 * damping, UNDAMPED)
             solve = self._by_columns(active, curvature, damping)
-        return solve
+        return lambda pull, slope: solve(pull / largest, slope / largest)
 
     def _by_columns(
-        self, active: Index, curvature: Array, damping: float, *, spanned: bool = False
+        self, active: Index | None, curvature: Array, damping: float, *, spanned: bool = False
     ) -> Solve | None:
         """By Cholesky; None when H is not positive to rounding, or, if it has to be `spanned`, many columns
         depend on others.
         """
-        rows, bias, largest = self.rows, self.rows.coordinates.bias, float(curvature.max())
-        weights = curvature / largest if rows.length is None else curvature / largest * rows.length**2
-        alike = weights[active].min() == weights[active].max()
-        mass = float(weights[active].sum())
+        rows, bias = self.rows, self.rows.coordinates.bias
+        weights = curvature if rows.length is None else curvature * rows.length**2
+        few = weights if active is None else weights[active]
+        mass, alike = float(few.sum()), few.min() == few.max()
+        del few
         hessian = rows.gram(active, None if alike else weights)
         mean = rows.mean(active, weights) if bias else np.zeros(0)
         if bias:
@@ -77,26 +84,26 @@ class Direct:
                 return None
 
         def solve(pull: Array, slope: Array) -> Array:
-            right = pull / largest
             if not bias:
-                return hessian.solve(right)
-            total = float(right[-1]) / bias
-            step = hessian.solve(right[:-1] - total * mean)
+                return hessian.solve(pull)
+            total = float(pull[-1]) / bias
+            step = hessian.solve(pull[:-1] - total * mean)
             return np.append(step, (total / mass - mean @ step) / bias)
 
         return solve
 
-    def _by_rows(self, active: Index, curvature: Array, damping: float) -> Solve | None:
+    def _by_rows(self, active: Index | None, curvature: Array, damping: float) -> Solve | None:
         """The same from a system as large as there are rows; None when that is not positive to rounding."""
-        table, done = np.empty((len(active), len(self.units))), 0
+        chosen = slice(None) if active is None else active
+        few, done = curvature[chosen], 0
+        table, kernel = np.empty((len(few), len(self.units))), Packed(len(few))
         for _, block in self.rows.blocks(active):
             np.divide(block, self.spread, out=table[done : done + len(block)])
             done += len(block)
-        kernel, few = Packed(len(active)), curvature[active]
         kernel.add_outer(table)
         softness = damping * UNSEEN * float(few.sum()) / few
-        for part, soft in zip(kernel.diagonal(), np.split(softness, [-(-len(active) // 2)]), strict=True):
+        for part, soft in zip(kernel.diagonal(), np.split(softness, [-(-len(few) // 2)]), strict=True):
             part += soft
         if not kernel.factor():
             return None
-        return lambda pull, slope: (kernel.solve(slope[active] / few) @ table) / self.spread
+        return lambda pull, slope: (kernel.solve(slope[chosen] / few) @ table) / self.spread

@@ -143,7 +143,7 @@ def balance(rows: Rows | Pairs, systems: Direct | Gradients, weights: Array) -> 
         pull = rows.back(weights)
         if in_balance(pull, weights, systems.units):
             return weights
-        change = rows.forward(systems.system(weights, 0.0)(pull, weights))
+        change = rows.forward(systems.system(weights.copy(), 0.0)(pull, weights))
         change[weights == 0] = 0.0
         weights = weights * (1.0 - change)
         if not np.isfinite(weights).all() or not weights.max() > 0:

@@ -35,16 +35,19 @@ def logistic_step(
     Also: whether the slope promises less than a share `slow` of the loss. Source: Boyd & Vandenberghe,
     algorithm 9.2.
     """
-
-    now, t = logistic_loss(margins, share), 1.0
-    while t > 1e-6 and not logistic_loss(margins + t * change, share) <= now - 0.1 * t * decrement:
+    now, t = _logistic_loss(np.negative(margins), share), 1.0
+    while t > 1e-6:
+        opposite = np.multiply(change, -t)
+        opposite -= margins
+        if _logistic_loss(opposite, share) <= now - 0.1 * t * decrement:
+            break
         t /= 2
     return t, decrement < slow * now
 
 
-def logistic_loss(margins: Array, share: Array | None) -> float:
-    """``sum_i s_i log(1 + exp(-m_i))``."""
-    losses = np.logaddexp(0.0, -margins)
+def _logistic_loss(opposite: Array, share: Array | None) -> float:
+    """``sum_i s_i log(1 + exp(-m_i))`` from ``-m``, which is overwritten."""
+    losses = np.logaddexp(0.0, opposite, out=opposite)
     return float(losses.sum() if share is None else np.vdot(losses, share))
 
 
@@ -52,7 +55,7 @@ def logistic_scale(margins: Array, share: Array | None) -> float:
     """About the ``t > 0`` at which the logistic loss of ``t margins`` is least."""
     usual = float(np.median(np.abs(margins))) or 1.0
     tried = [2.0**k / usual for k in range(-2, 14)]
-    return min(tried, key=lambda scale: logistic_loss(scale * margins, share))
+    return min(tried, key=lambda scale: _logistic_loss(margins * -scale, share))
 
 
 def hinge_minimum(margins: Array, change: Array, share: Array | None) -> float:

@@ -47,14 +47,17 @@ def newton(rows: Rows | Pairs, *, max_iter: int, start: Array | None = None) -> 
         theta, margins = t * theta, t * margins
     walk, damping = Walk("newton", rows, theta), LEAST
     for k in range(1, max_iter + 1):
-        slope = expit(-margins)
-        curvature = slope * (1.0 - slope)
+        slope = np.negative(margins)
+        expit(slope, out=slope)
+        curvature = np.subtract(1.0, slope)
+        curvature *= slope
         if share is not None:
             slope, curvature = slope * share, curvature * share
+        walk.n_iter, walk.n_passes, walk.weights = k, walk.n_passes + 3, slope
         pull = rows.back(slope)
         step = systems.system(curvature, damping)(pull, slope)
+        del curvature  # which is used up
         change = rows.forward(step)
-        walk.n_iter, walk.n_passes, walk.weights = k, walk.n_passes + 3, slope
         t, slow = separating_point(margins, change), False
         if t is None:
             t, slow = logistic_step(margins, change, share, float(np.vdot(pull, step)), SLOW)
@@ -62,6 +65,7 @@ def newton(rows: Rows | Pairs, *, max_iter: int, start: Array | None = None) -> 
         theta = theta + t * step
         change *= t
         margins += change
+        del change
         if walk.keep(theta, error_share(margins, rows.share)):
             walk.separated_at = k
             break

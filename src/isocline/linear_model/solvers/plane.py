@@ -19,7 +19,7 @@ from isocline.linear_model.kernels.reference import (
     PLUS,
     SHIFT,
 )
-from isocline.linear_model.rows import Rows, squares
+from isocline.linear_model.rows import Rows, squares, weighted_sum
 
 Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
@@ -100,7 +100,9 @@ class Plane:
         sample = order[:: max(1, len(order) // CHOSEN)]
         last, mistakes = (self.w.copy(), self.state.copy()), self.margins(sample)[0]
         count = max(1.0, float(self.state[COUNT]))
-        self.w -= drift / self.w.dtype.type(count)
+        drift /= self.w.dtype.type(count)
+        self.w -= drift
+        del drift
         self.state[[PLUS, MINUS, SHIFT]] -= self.state[[DRIFT_PLUS, DRIFT_MINUS, DRIFT_SHIFT]] / count
         if self.margins(sample)[0] > mistakes:
             self.w, self.state = last
@@ -126,22 +128,21 @@ class Plane:
         """No plane has a wider margin, in the features as they came: the walk's own weights say so.
 
         They are ``g >= 0`` with ``w = metric sum_i g_i y_i (x_i - center)``. Where there is an intercept, the
-        lighter class gets the missing weight, spread over some of its rows. A thousandth is added for the
-        rounding of a walk in float32.
+        lighter class gets the missing weight, spread over some of its rows. A rounding a visit is added.
         """
         X, sign, (plus, minus) = self.rows.X, self.rows.sign, self.state[:2].tolist()
         if not (plus > 0 and minus > 0):
             return inf
-        total = self.w.astype(np.float64)
+        total, slack = self.w.astype(np.float64), 1.0 + self.visits * float(np.finfo(self.w.dtype).eps)
         if self.metric is not None and self.center is not None:
-            total = total / self.metric + self.center.astype(np.float64) * (plus - minus)
+            total /= self.metric
+            total += self.center * np.float64(plus - minus)
         if not self.rows.coordinates.bias:
-            return float(np.linalg.norm(total)) / (plus + minus) * 1.001
+            return slack * float(np.linalg.norm(total)) / (plus + minus)
         lighter = -1 if plus > minus else 1
         some = X[np.flatnonzero(sign == lighter)[:LENT]]
-        mean = np.asarray(some.mean(axis=0, dtype=np.float64)).ravel()
-        total += lighter * abs(plus - minus) * mean
-        return float(np.linalg.norm(total)) / (2 * max(plus, minus)) * 1.001
+        total += weighted_sum(some, np.full(some.shape[0], lighter * abs(plus - minus) / some.shape[0]))
+        return slack * float(np.linalg.norm(total)) / (2 * max(plus, minus))
 
 
 class Lookout:
@@ -166,13 +167,12 @@ class Lookout:
 
     def moved(self, w: Array, level: float) -> None:
         """The plane has moved here from ``(w, level)``: lower the bounds, and look again at the rows whose
-        bound is not above zero.
+        bound is not above zero. `w` is used up.
         """
-        distance = float(np.linalg.norm(self.plane.w.astype(np.float64) - w)) * (1 + 1e-6)
+        w -= self.plane.w
+        distance = float(np.linalg.norm(w)) * (1 + 1e-5)
         with np.errstate(invalid="ignore", over="ignore"):
-            self.low -= (distance * self.norms + abs(self.plane.level - level)) * self.low.dtype.type(
-                1 + 1e-5
-            )
+            self.low -= distance * self.norms + abs(self.plane.level - level) * (1 + 1e-5)
         again = self.every[~(self.low > 0)]
         _, self.low[again], _ = self.plane.margins(again)
         self._settle(again)

@@ -43,16 +43,18 @@ def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, rng: np.ra
     plane = Plane(rows, kernels)
     plane.learn(learning_order(rows, rng), pull=PULL)
     lookout = Lookout(plane)
-    walk, stalled = Walk("relaxation", rows, np.zeros(rows.shape)), 0
+    walk, stalled = Walk("relaxation", rows, np.zeros(0)), 0
     while True:
         wrong = lookout.wrong
         walk.n_iter, walk.n_passes = walk.n_iter + 1, plane.visits / rows.n
         errors = len(wrong) / rows.n if rows.share is None else float(rows.share[wrong].sum())
         stalled = 0 if errors < walk.errors else stalled + 1
-        walk.keep_plane(plane.w.astype(np.float64), plane.level, errors)
+        if errors < walk.errors:
+            walk.plane, walk.errors = (plane.w.astype(np.float64), np.float64(plane.level)), errors
         if len(wrong) == 0:
             walk.separated_at = walk.n_iter
-        if len(wrong) == 0 or stalled >= PATIENCE or walk.n_passes >= max_passes:
+        lost = not np.isfinite(plane.w).all() or not np.isfinite(lookout.low).any()
+        if len(wrong) == 0 or lost or stalled >= PATIENCE or walk.n_passes >= max_passes:
             break
         repair(plane, lookout, rng)
     walk.low, walk.upper, walk.radius = lookout.low, plane.margin_bound(), float(lookout.norms.max())

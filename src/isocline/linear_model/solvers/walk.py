@@ -28,13 +28,7 @@ class Walk:
     radius: float | None = None  # the longest row as it came
     refuted: bool = False  # the weights balance to rounding: there is no separator
     second: "Walk | None" = None  # asked, when this one was stuck, whether there is a separator at all
-
     plane: tuple[Array, Any] | None = None  # (coef, intercept), where that and not theta was verified
-
-    def keep_plane(self, coef: Array, intercept: float, errors: float) -> None:
-        """As `keep`, for a point that is known as a plane."""
-        if errors < self.errors:
-            self.plane, self.errors = (coef, np.float64(intercept)), errors
 
     def keep(self, theta: Array, errors: float) -> bool:
         """Put theta in the pocket if it has fewer errors; True if it has none."""
@@ -59,7 +53,5 @@ def error_share(margins: Array, share: Array | None) -> float:
 
     Shapes: ``(n,)``, or ``(n, K)`` gaps to every class.
     """
-    wrong = np.asarray(~(margins > 0))
-    if margins.ndim == 2:
-        wrong = wrong.any(axis=1)
-    return float(np.count_nonzero(wrong)) / len(wrong) if share is None else float(share[wrong].sum())
+    right = margins > 0 if margins.ndim == 1 else (margins > 0).all(axis=1)
+    return 1.0 - np.count_nonzero(right) / len(margins) if share is None else float(share[~right].sum())

@@ -1,0 +1,348 @@
+"""The forced recursion on the CPU, compiled: its forward run and its hand-written adjoint.
+
+A vector of lanes is a block of sequences of one run; blocks are independent and are shared among threads. The
+way back runs in blocks of time: first the adjoint step by step,
+
+    lambda_t = dl/dz_t + (1 - alpha_t) J_{t+1}^T lambda_{t+1},
+
+with the gates computed again from the states; then the weights' gradients of the whole block at once, while
+the units' outputs and signals are still in the cache. Nothing but the predictions is kept from the forward
+run.
+
+Compiled code gets tensors as bare places, ``(address, stride in bytes, ...)``: a few microseconds a call less
+than arrays, which is much here, and one compilation serves every layout.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .blocks import aligned, fill, force, force_back, read, read_forcing, strided, write
+from .compiling import compiled, inlined
+from .simd import VECTOR_BYTES, load, store, total
+from .steps import UNITS, cut_of, groups_of, pack, predict, pull_back, theta_size, unpack, weight_gradients
+
+CACHE = 1 << 20  # bytes that the units' outputs and signals of a block of time may take
+SPAN = 32  # steps in a block of time of the forward run
+
+_LIKE = {torch.float32: np.zeros(1, np.float32), torch.float64: np.zeros(1, np.float64)}
+_ABSENT = (0, 0, 0, 0, 0)
+_PADDING = ((0, 0, 0, 0), (0, 0, 0), (0, 0), (0,), ())
+
+
+@compiled
+def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
+    """The forward run of the blocks begin .. end; sizes are (R, T, B, M, L, D)."""
+    R, T, B, M, L, D = sizes
+    G = groups_of(L)
+    A, W1, W2, h1, h2 = _parameters(sizes, parameters, like)
+    z0, forcing, weight, predicted = _sequences(sizes, sequences, like)
+    driving = strided(drive, (R, T, B, M), like)
+    lanes = VECTOR_BYTES // like.itemsize
+    blocks = (B + lanes - 1) // lanes
+    theta = aligned(theta_size(M, G), like)
+    cut = cut_of(clipped, like)
+    state = aligned(M * lanes, like)
+    states = aligned(SPAN * M * lanes, like)
+    added = aligned(SPAN * M * lanes, like)
+    targets = aligned(SPAN * D * lanes, like)
+    weights = aligned(SPAN * D * lanes, like)
+    for block in range(begin, end):
+        r, low = block // blocks, block % blocks * lanes
+        high = min(low + lanes, B)
+        if block == begin or low == 0:
+            pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
+        read(state, 0, z0, r, 0, 1, low, high, lanes)
+        for first in range(0, T, SPAN):
+            last = min(first + SPAN, T)
+            read_forcing(targets, weights, 0, forcing, weight, r, first, last, low, high, lanes)
+            if drive[0] != 0:
+                read(added, 0, driving, r, first, last, low, high, lanes)
+            for step in range(last - first):
+                predict(theta, M, G, cut, state, 0, states, step * M)
+                for place in range(step * M, step * M + M):
+                    if drive[0] != 0:
+                        store(states, place, load(states, place) + load(added, place))
+                    store(state, place - step * M, load(states, place))
+                force(state, 0, targets, weights, step * D, D, False)
+            write(states, 0, predicted, r, first, last, low, high, lanes)
+
+
+Span = namedtuple("Span", "fed adjoints targets weights outputs signals stride back small")
+
+
+@inlined
+def _span(steps, M, D, G, lanes, like):
+    """Memory for a block of time. Between groups of units lies no power of two, or all would meet in one line
+    of the cache.
+    """
+    stride = UNITS * steps + UNITS
+    return Span(
+        aligned(steps * M * lanes, like),
+        aligned(steps * M * lanes, like),
+        aligned(steps * D * lanes, like),
+        aligned(steps * D * lanes, like),
+        aligned(G * stride * lanes, like),
+        aligned(G * stride * lanes, like),
+        stride,
+        aligned(M * lanes, like),
+        aligned((2 * M + UNITS * G) * lanes, like),
+    )
+
+
+@inlined
+def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
+    """What arrives at the steps first .. last, and the states they were fed; step 0 by z0, which is not
+    forced.
+    """
+    z0, forcing, weight, predicted = sequences
+    fed, adjoints, targets, weights, _, _, _, _, _ = span
+    skip = 1 if first == 0 else 0
+    if skip:
+        read(fed, 0, z0, r, 0, 1, low, high, lanes)
+        fill(targets[: D * lanes], 0)
+        fill(weights[: D * lanes], 0)
+    before = first + skip - 1
+    read(adjoints, 0, slope, r, first, last, low, high, lanes)
+    read(fed, skip * M, predicted, r, before, last - 1, low, high, lanes)
+    read_forcing(targets, weights, skip * D, forcing, weight, r, before, last - 1, low, high, lanes)
+    for step in range(last - first):
+        force(fed, step * M, targets, weights, step * D, D, True)
+
+
+@inlined
+def _sweep(theta, M, D, G, cut, span, steps, gradient):
+    """The adjoint over a block of time, last step first, from ``span.back`` to ``span.back``."""
+    fed, adjoints, targets, weights, outputs, signals, stride, back, small = span
+    for step in range(steps - 1, -1, -1):
+        for i in range(M):
+            place = step * M + i
+            store(adjoints, place, load(adjoints, place) + load(back, i))
+        pull_back(theta, M, G, cut, fed, adjoints, step * M, back, outputs, signals, stride, step, small)
+        force_back(back, targets, weights, step * D, D)
+    weight_gradients(M, G, steps, fed, adjoints, 0, outputs, signals, stride, gradient)
+
+
+@compiled
+def _run_back(sizes, parameters, sequences, slope, clipped, like, steps, gradients, outs, begin, end):
+    """The adjoint of ``_run`` for ``slope`` = dl/dz, blocks begin .. end, in blocks of time of ``steps``
+    steps.
+
+    Fills gradients ``(blocks, theta)`` and ``outs``: dl/dz_0 and, where they have an address, the slopes
+    along the forcing weights and the drive.
+    """
+    R, T, B, M, L, D = sizes
+    G = groups_of(L)
+    A, W1, W2, h1, h2 = _parameters(sizes, parameters, like)
+    given = _sequences(sizes, sequences, like)
+    arriving = strided(slope, (R, T, B, M), like)
+    to_z0, to_weight, to_drive = outs
+    lanes = VECTOR_BYTES // like.itemsize
+    blocks = (B + lanes - 1) // lanes
+    theta = aligned(theta_size(M, G), like)
+    cut = cut_of(clipped, like)
+    span = _span(steps, M, D, G, lanes, like)
+    for block in range(begin, end):
+        r, low = block // blocks, block % blocks * lanes
+        high = min(low + lanes, B)
+        if block == begin or low == 0:
+            pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
+        gradient = gradients[block]
+        fill(gradient, 0)
+        fill(span.small, 0)
+        fill(span.back, 0)
+        for first in range((T - 1) // steps * steps, -1, -steps):
+            last = min(first + steps, T)
+            _read_span(span, given, arriving, M, D, r, first, last, low, high, lanes)
+            _sweep(theta, M, D, G, cut, span, last - first, gradient)
+            if to_drive[0] != 0:
+                out = strided(to_drive, (R, T, B, M), like)
+                write(span.adjoints, 0, out, r, first, last, low, high, lanes)
+            if to_weight[0] != 0:
+                out = strided(to_weight, (R, T, B, D), like)
+                skip = 1 if first == 0 else 0
+                write(span.targets, skip * D, out, r, first + skip - 1, last - 1, low, high, lanes)
+        write(span.back, 0, strided(to_z0, (R, 1, B, M), like), r, 0, 1, low, high, lanes)
+        for k in range(2 * M + UNITS * G):
+            gradient[k] += total(load(span.small, k))
+
+
+@compiled
+def _sum_blocks(sizes, gradients, places, like):
+    """Add up the blocks of each run, in their order, and unpack into the parameters' gradients."""
+    A, W1, W2, h1, h2 = _parameters(sizes, places, like)
+    runs = sizes[0]
+    each = len(gradients) // runs
+    for r in range(runs):
+        whole = gradients[r * each]
+        for n in range(1, each):
+            whole += gradients[r * each + n]
+        unpack(whole, A[r], W1[r], W2[r], h1[r], h2[r])
+
+
+@inlined
+def _parameters(sizes, places, like):
+    R, M, L = sizes[0], sizes[3], sizes[4]
+    A, W1, W2, h1, h2 = places
+    return (
+        strided(A, (R, 1, 1, M), like)[:, 0, 0],
+        strided(W1, (R, 1, M, L), like)[:, 0],
+        strided(W2, (R, 1, L, M), like)[:, 0],
+        strided(h1, (R, 1, 1, M), like)[:, 0, 0],
+        strided(h2, (R, 1, 1, L), like)[:, 0, 0],
+    )
+
+
+@inlined
+def _sequences(sizes, places, like):
+    R, T, B, M, _, D = sizes
+    z0, forcing, weight, predicted = places
+    return (
+        strided(z0, (R, 1, B, M), like),
+        strided(forcing, (R, T, B, D), like),
+        strided(weight, (R, T, B, D), like),
+        strided(predicted, (R, T, B, M), like),
+    )
+
+
+def forward(
+    A: Tensor,
+    W1: Tensor,
+    W2: Tensor,
+    h1: Tensor,
+    h2: Tensor,
+    z0: Tensor,
+    forcing: Tensor,
+    weight: Tensor,
+    drive: Tensor | None,
+    clipped: bool,
+) -> Tensor:
+    """The predictions; arguments as in ``reference.forced_rollout``, all of one dtype."""
+    predicted = forcing.new_empty(*forcing.shape[:-1], z0.shape[-1])
+    sizes, like = _sizes(W1, forcing), _LIKE[z0.dtype]
+    parameters = _places(A, W1, W2, h1, h2)
+    sequences = (_row(z0), _sequence(forcing), _spread(weight), _sequence(predicted))
+    driving = _ABSENT if drive is None else _sequence(drive)
+    share(
+        lambda begin, end: _run(sizes, parameters, sequences, driving, clipped, like, begin, end),
+        blocks_of(W1, forcing),
+    )
+    return predicted
+
+
+def backward(
+    A: Tensor,
+    W1: Tensor,
+    W2: Tensor,
+    h1: Tensor,
+    h2: Tensor,
+    z0: Tensor,
+    forcing: Tensor,
+    weight: Tensor,
+    drive: Tensor | None,
+    clipped: bool,
+    predicted: Tensor,
+    slope: Tensor,
+    wants_weight: bool,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of A, W1, W2, h1, h2, z0, weight (None unless wanted) and drive (None if there is none)."""
+    found = [torch.empty_like(p) for p in (A, W1, W2, h1, h2, z0)]
+    to_weight = torch.zeros_like(forcing) if wants_weight else None
+    to_drive = None if drive is None else torch.empty_like(slope)
+    sizes, like = _sizes(W1, forcing), _LIKE[z0.dtype]
+    parameters = _places(A, W1, W2, h1, h2)
+    sequences = (_row(z0), _sequence(forcing), _spread(weight), _sequence(predicted))
+    arriving = _sequence(slope)
+    outs = (
+        _row(found[5]),
+        _ABSENT if to_weight is None else _sequence(to_weight),
+        _ABSENT if to_drive is None else _sequence(to_drive),
+    )
+    M, L = sizes[3:5]
+    G = -(-L // UNITS)
+    steps = max(8, min(16, sizes[1], CACHE // (2 * VECTOR_BYTES * UNITS * G)))
+    blocks = blocks_of(W1, forcing)
+    gradients = np.empty((blocks, 2 * M + UNITS * G * (1 + 2 * M)), like.dtype)
+    share(
+        lambda begin, end: _run_back(
+            sizes, parameters, sequences, arriving, clipped, like, steps, gradients, outs, begin, end
+        ),
+        blocks,
+    )
+    _sum_blocks(sizes, gradients, _places(*found[:5]), like)
+    if to_weight is not None:
+        to_weight = to_weight.masked_fill_(forcing.isnan(), 0).sum_to_size(weight.shape)
+    return *found, to_weight, to_drive
+
+
+Place = tuple[int, ...]
+Sizes = tuple[int, int, int, int, int, int]
+
+
+def _sizes(W1: Tensor, forcing: Tensor) -> Sizes:
+    """(R, T, B, M, L, D); R = 1 where the tensors have no run axis."""
+    R = W1.shape[0] if W1.dim() == 3 else 1
+    T, B, D = forcing.shape[-3:]
+    M, L = W1.shape[-2:]
+    return R, T, B, M, L, D
+
+
+def _places(A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor) -> tuple[Place, ...]:
+    """Where the parameters lie."""
+    if A.dim() == 1:
+        return (
+            (A.data_ptr(), 0, 0, 0, *A.stride()),
+            (W1.data_ptr(), 0, 0, *W1.stride()),
+            (W2.data_ptr(), 0, 0, *W2.stride()),
+            (h1.data_ptr(), 0, 0, 0, *h1.stride()),
+            (h2.data_ptr(), 0, 0, 0, *h2.stride()),
+        )
+    return tuple(
+        (p.data_ptr(), p.stride(0), *_PADDING[p.dim()], *p.stride()[1:]) for p in (A, W1, W2, h1, h2)
+    )
+
+
+def _sequence(tensor: Tensor) -> Place:
+    """Where a tensor ``([R,] T, B, columns)`` lies."""
+    return (tensor.data_ptr(), *_PADDING[tensor.dim()], *tensor.stride())
+
+
+def _row(z0: Tensor) -> Place:
+    """Where z0 lies, as ``([R,] 1, B, M)``."""
+    return (z0.data_ptr(), z0.stride(0) if z0.dim() == 3 else 0, 0, *z0.stride()[-2:])
+
+
+def _spread(weight: Tensor) -> Place:
+    """Where the weight lies; an axis it lacks, or of length 1, stands for all."""
+    if weight.numel() == 1:
+        return (weight.data_ptr(), 0, 0, 0, 0)
+    strides = [step if count > 1 else 0 for step, count in zip(weight.stride(), weight.shape, strict=True)]
+    return (weight.data_ptr(), *_PADDING[len(strides)], *strides)
+
+
+def blocks_of(W1: Tensor, forcing: Tensor) -> int:
+    """How many blocks of sequences there are to share among threads."""
+    return _sizes(W1, forcing)[0] * -(-forcing.shape[-2] * forcing.element_size() // VECTOR_BYTES)
+
+
+def share(work: Callable[[int, int], None], blocks: int) -> None:
+    """Give each thread an equal part of the blocks; the result does not depend on how many there are."""
+    threads = min(torch.get_num_threads(), blocks)
+    if threads == 1:
+        work(0, blocks)
+        return
+    cuts = [blocks * n // threads for n in range(threads + 1)]
+    for _ in _pool(threads).map(work, cuts[:-1], cuts[1:]):
+        pass
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="isocline")

@@ -1,0 +1,201 @@
+"""A vector of lanes for numba: one value per sequence, kept in registers and computed on at once.
+
+Compilers vectorise loops when they feel like it; here it is said outright. A vector holds 64 bytes (16
+float32 or 8 float64); LLVM splits it where the machine's registers are narrower. All arrays are flat;
+``place`` counts vectors.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+from numba.extending import models, overload, register_model
+
+VECTOR_BYTES = 64
+
+intrinsic: Any = extending.intrinsic  # its functions are called without their first argument
+
+
+class Lanes(types.Type):
+    """The numba type of a vector of ``count`` values of ``dtype``."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.count = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(f"Lanes({dtype}, {self.count})")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Lanes) -> None:
+        element = manager.lookup(kind.dtype).get_value_type()
+        super().__init__(manager, kind, ir.VectorType(element, kind.count))
+
+
+@intrinsic
+def pointer(typing, address, like):
+    """An address, as a whole number, made a pointer to values of like's dtype."""
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(address, like), build
+
+
+@intrinsic
+def load(typing, array, place):
+    """The ``place``-th vector of a flat array."""
+
+    def build(context, builder, signature, arguments):
+        pointer = _vector_pointer(context, builder, signature.args[0], *arguments)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, types.intp), build
+
+
+@intrinsic
+def store(typing, array, place, value):
+    """Write the ``place``-th vector of a flat array."""
+
+    def build(context, builder, signature, arguments):
+        pointer = _vector_pointer(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, Lanes(array.dtype)), build
+
+
+@intrinsic
+def spread(typing, array, index):
+    """The ``index``-th element of a flat array, in every lane."""
+
+    def build(context, builder, signature, arguments):
+        value = builder.load(
+            builder.gep(_data(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+        )
+        return _splat(builder, value, Lanes(array.dtype).count)
+
+    return Lanes(array.dtype)(array, types.intp), build
+
+
+@intrinsic
+def zeros(typing, array):
+    """A vector of zeros of the array's dtype."""
+
+    def build(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), None)
+
+    return Lanes(array.dtype)(array), build
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """``a * b + c``, rounded once."""
+
+    def build(context, builder, signature, arguments):
+        kind = arguments[0].type
+        name = f"llvm.fma.v{a.count}f{a.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        return builder.call(function, arguments)
+
+    return a(a, a, a), build
+
+
+@intrinsic
+def relu(typing, a):
+    """``max(a, 0)``; NaN stays NaN."""
+
+    def build(context, builder, signature, arguments):
+        zero = ir.Constant(arguments[0].type, None)
+        return builder.select(builder.fcmp_ordered("<", arguments[0], zero), zero, arguments[0])
+
+    return a(a), build
+
+
+@intrinsic
+def where_positive(typing, a, yes):
+    """``yes`` where ``a > 0``, else 0."""
+
+    def build(context, builder, signature, arguments):
+        zero = ir.Constant(arguments[0].type, None)
+        return builder.select(builder.fcmp_ordered(">", arguments[0], zero), arguments[1], zero)
+
+    return a(a, a), build
+
+
+@intrinsic
+def where_number(typing, a, yes):
+    """``yes`` where ``a`` is a number, 0 where it is NaN."""
+
+    def build(context, builder, signature, arguments):
+        zero = ir.Constant(arguments[0].type, None)
+        return builder.select(builder.fcmp_ordered("ord", arguments[0], arguments[0]), arguments[1], zero)
+
+    return a(a, a), build
+
+
+@intrinsic
+def total(typing, a):
+    """The sum over the lanes, pair by pair."""
+
+    def build(context, builder, signature, arguments):
+        vector, count = arguments[0], a.count
+        while count > 1:
+            count //= 2
+            low, high = (
+                builder.shuffle_vector(
+                    vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), count), picks)
+                )
+                for picks in (list(range(count)), list(range(count, 2 * count)))
+            )
+            vector = builder.fadd(low, high)
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return a.dtype(a), build
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _vector_pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    vector = context.get_value_type(Lanes(kind.dtype))
+    data = builder.bitcast(_data(context, builder, kind, array), vector.as_pointer())
+    return builder.gep(data, [place])
+
+
+def _splat(builder: Any, value: Any, count: int) -> Any:
+    empty = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), count), None))
+
+
+def _arithmetic(name: str) -> Callable[..., Any]:
+    @intrinsic
+    def apply(typing, a, b):
+        def build(context, builder, signature, arguments):
+            return getattr(builder, name)(*arguments)
+
+        return a(a, b), build
+
+    return apply
+
+
+def _overloaded(symbol: Callable[..., Any], name: str) -> None:
+    apply = _arithmetic(name)
+
+    @overload(symbol)
+    def _apply(a, b):
+        if isinstance(a, Lanes) and a == b:
+            return lambda a, b: apply(a, b)
+        return None
+
+
+_overloaded(operator.add, "fadd")
+_overloaded(operator.sub, "fsub")
+_overloaded(operator.mul, "fmul")
