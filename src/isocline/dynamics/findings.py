@@ -65,6 +65,9 @@ class Findings:
         }
 
 
+@np.errstate(
+    over="ignore", invalid="ignore"
+)  # of a model that was lost: the measures say so in their own words
 def examine(fitted: Reconstructor, recorded: Sequence[Recorded]) -> Findings:
     """Score the best member on standardised series and look inside it; seconds, most of them for fixed points."""
     member = fitted.member_
@@ -87,8 +90,7 @@ def fixed_points_of(member: Member, states: Array) -> Cycles:
     mapping = shallow_form(A, W1, W2, h1, h2, clipped=model.clipped)
     around = np.concatenate([states[:: max(1, len(states) // 2000)], _orbit(member, states[0])])
     around = around[np.isfinite(around).all(1)]
-    with np.errstate(over="ignore", invalid="ignore"):  # a model that was lost has parameters beyond all squares
-        return cycles_of(mapping, 1, around=around, max_regions=MOST_TUPLES, max_tuples=MOST_TUPLES)
+    return cycles_of(mapping, 1, around=around, max_regions=MOST_TUPLES, max_tuples=MOST_TUPLES)
 
 
 def _orbit(member: Member, state: Array) -> Array:

@@ -166,6 +166,7 @@ def _or_blank(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a lost run has no finite scores, which is what they say
 def score(
     member: Member,
     recorded: Sequence[Recorded],

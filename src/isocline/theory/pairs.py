@@ -116,10 +116,11 @@ def expand(activation: Activation, variance: Array, terms: int, largest: float) 
     )  # h_k turns sqrt(2 k) times faster than 1
     z, w = line_rule(variance, activation.kinks, refine=refine)
     s, p = activation.derivatives(z, 1)
-    ss, pp = (w * s * s).sum(1), (w * p * p).sum(1)
     if len(w) == 1:
+        ss, pp = np.square(s) @ w[0], np.square(p) @ w[0]
         a = _hermite_rule(gradings(float(variance.max())), refine, terms) @ s.T
     else:
+        ss, pp = (w * s * s).sum(1), (w * p * p).sum(1)
         a = np.stack([(w * s * h).sum(1) for h in hermite(z / np.sqrt(variance)[:, None], terms)])
     squares = a * a
     slopes = (
