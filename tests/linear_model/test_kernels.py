@@ -69,7 +69,9 @@ class KernelLaws:
         truth = KernelLaws.relaxed(_Plain(), X.astype(float), sign, kind, order, burn=n, **at)
         tolerance = 2e-4 if dtype == np.float32 else 1e-10  # 60 visits, each a sum of up to 9 products
         for got, expected in zip(mine[:3], truth[:3], strict=True):
-            np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max()))
+            np.testing.assert_allclose(
+                got, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max())
+            )
 
     @pytest.mark.parametrize(("kind", "dtype"), FORMS)
     @settings(max_examples=20)
@@ -96,14 +98,20 @@ class KernelLaws:
         X, sign = labelled(1, 9, 33, dtype)
         X[4, 20] = bad
         out, lengths = np.empty(9, dtype), np.empty(9, dtype)
-        wrong = self.kernels.margins(table_of(X, kind), sign, None, np.zeros(33, dtype), dtype(1), out, lengths)
+        wrong = self.kernels.margins(
+            table_of(X, kind), sign, None, np.zeros(33, dtype), dtype(1), out, lengths
+        )
         assert np.flatnonzero(~np.isfinite(lengths)).tolist() == [4]
         assert wrong >= 1
 
     @pytest.mark.parametrize(("kind", "dtype"), FORMS)
     @settings(max_examples=20)
-    @given(seed=st.integers(0, 1000), n=st.integers(1, 20), d=st.integers(1, 9), bias=st.sampled_from([0.0, 1.5]))
-    def test_a_pass_of_the_perceptron_adds_each_row_that_is_wrong_when_its_turn_comes(self, kind, dtype, seed, n, d, bias):
+    @given(
+        seed=st.integers(0, 1000), n=st.integers(1, 20), d=st.integers(1, 9), bias=st.sampled_from([0.0, 1.5])
+    )
+    def test_a_pass_of_the_perceptron_adds_each_row_that_is_wrong_when_its_turn_comes(
+        self, kind, dtype, seed, n, d, bias
+    ):
         X, sign = labelled(seed, n, d, dtype)
         theta, counts = np.zeros(d + 1), np.zeros(n)
         for _ in range(3):

@@ -159,7 +159,9 @@ class Rows:
             for start in range(0, self.n, step):
                 block = X[start : start + step]
                 part = buffer[: len(block)]
-                part[:] = np.sqrt(weights[start : start + step, None])  # NumPy would buffer what it broadcasts
+                part[:] = np.sqrt(
+                    weights[start : start + step, None]
+                )  # NumPy would buffer what it broadcasts
                 total.add(np.multiply(part, block, out=part))
         else:
             for rows, block in self.blocks(index, signed=False, width=d):
