@@ -25,10 +25,9 @@ torch.use_deterministic_algorithms(True)  # also fills fresh memory with NaN: a 
 
 @pytest.fixture(autouse=True)
 def _float64_default():
-    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield
-    torch.set_default_dtype(before)
+    torch.set_default_dtype(torch.float32)  # whatever the test, or a fixture of a wider scope, has left
 
 
 @pytest.fixture

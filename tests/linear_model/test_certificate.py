@@ -11,10 +11,14 @@ from isocline.linear_model.labelled import labelled
 
 
 def overlapping(seed=0, n=60, d=3):
-    """Rows that cannot be separated, and weights that balance them."""
+    """Rows that cannot be separated, as both classes have one weighted mean, and the weights that balance them."""
     rng = np.random.default_rng(seed)
-    rows = labelled(rng.normal(size=(n, d)), rng.permutation(np.arange(n) % 2), fit_intercept=True)
-    weights = polished(rows, np.ones(n))
+    X, y, weights = rng.normal(size=(n, d)), rng.permutation(np.arange(n) % 2), rng.uniform(0.5, 1.5, n)
+    for label in (0, 1):
+        weights[y == label] /= weights[y == label].sum()
+        X[y == label] -= weights[y == label] @ X[y == label]
+    rows = labelled(X, y, fit_intercept=True)
+    weights = polished(rows, weights)
     assert weights is not None
     return rows, weights, rng
 

@@ -45,7 +45,6 @@ def lorenz(steps, dt=0.01):
 
 @pytest.fixture(scope="module")
 def series():
-    torch.set_default_dtype(torch.float64)
     return lorenz(6000)
 
 
