@@ -11,6 +11,7 @@ from scipy import sparse
 from isocline._core.files import plain
 from isocline.linear_model.certificate import balances, certain_margin, polished
 from isocline.linear_model.kesler import Pairs
+from isocline.linear_model.labelled import labelled
 from isocline.linear_model.rows import Rows, scores, weighted_sum
 
 Array = npt.NDArray[np.float64]
@@ -37,6 +38,18 @@ class Certificate:
     weights: Array | None  # (n,) of the rows; (n, K) of the pairs (row, wrong class)
     residual: float
     how: str
+
+    def verify(self, X: Any, y: npt.ArrayLike, *, fit_intercept: bool = True) -> bool:
+        """Check the certificate of two classes from nothing but the data; False for "undecided".
+
+        Raises: ValueError for more than two classes, and for data that are not finite.
+        """
+        rows = labelled(X, y, fit_intercept=fit_intercept)
+        if self.theta is not None and self.intercept is not None:
+            return certain_margin(rows, self.theta, float(self.intercept)) is not None
+        if self.weights is None or self.answer != "not separable":
+            return False
+        return imbalance(rows, self.weights) <= BALANCE or balances(rows, self.weights)
 
     def __repr__(self) -> str:
         return f"Certificate({self.answer}; {self.how})"

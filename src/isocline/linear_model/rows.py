@@ -62,14 +62,16 @@ def weighted_sum(X: Data, weights: Array) -> Array:
 
 def squares(X: Data) -> Array:
     """``||x_i||^2 (n,)`` in float64."""
-    if sparse.issparse(X):
-        sums = np.concatenate([[0.0], np.cumsum(np.square(X.data, dtype=np.float64))])
-        return sums[X.indptr[1:]] - sums[X.indptr[:-1]]
-    if X.dtype == np.float64:
+    if not sparse.issparse(X) and X.dtype == np.float64:
         return np.einsum("nd,nd->n", X, X)
-    out = np.empty(X.shape[0])
-    for rows, block in blocks_of(X):
-        out[rows] = np.einsum("nd,nd->n", block, block)
+    n = X.shape[0]
+    out, step = np.empty(n), max(1, n // 16) if sparse.issparse(X) else height(X)
+    for start in range(0, n, step):
+        block = X[start : start + step].astype(np.float64)
+        if sparse.issparse(X):
+            out[start : start + step] = np.asarray(block.power(2).sum(axis=1)).ravel()
+        else:
+            out[start : start + step] = np.einsum("nd,nd->n", block, block)
     return out
 
 
@@ -129,7 +131,7 @@ class Rows:
         `width` cuts off columns from the right: d leaves out the intercept's.
         """
         n = len(self.sign) if index is None else len(index)
-        step = min(n, height(self.X))
+        step = max(1, min(n, height(self.X)))
         buffer = np.empty((step, self.shape[0] if width is None else width))
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n)) if index is None else index[start : start + step]

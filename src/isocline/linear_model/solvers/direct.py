@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Solve = Callable[[Array, Array], Array]  # Z^T slope, slope -> step
 SPANNED = 1e-7  # the least pivot, as a share of its column's square, of columns that count as independent
-NEGLIGIBLE = 1e-12  # curvature, as a share of the largest, where there is damping
+NEGLIGIBLE = 1e-8  # curvature, as a share of the largest, where there is damping
 UNDAMPED = 1e-13  # of the diagonal itself, where there is none
 UNSEEN = 1e-4  # of the damping: all that a system for the rows needs, as it blows nothing up
 FEW = 500  # rows for which such a system is always small
@@ -47,7 +47,7 @@ class Direct:
         curvature /= largest
         active = np.flatnonzero(curvature > (NEGLIGIBLE if damping else 0.0))
         few = len(active) <= max(FEW, 2 * len(self.units))
-        if 4 * len(active) > len(curvature):  # leaving out the others would save little
+        if 2 * len(active) > len(curvature):  # leaving out the others would save little
             active = None
         solve = self._by_columns(active, curvature, damping, spanned=few)
         if solve is None and few:

@@ -39,6 +39,8 @@ def sampled_coordinates(rows: Rows) -> Coordinates:
     """
     count = min(SAMPLE, max(64, SAMPLED // rows.X.shape[1]))
     sample, intercept = rows.X[:: max(1, rows.n // count)].astype(np.float64), rows.coordinates.bias
+    if not np.isfinite(sample.sum()):  # the other rows are looked at with their margins
+        check_finite("X", rows.X.data if sparse.issparse(rows.X) else rows.X)
     if sparse.issparse(sample):
         return Coordinates(
             bias=intercept and (BIAS * float(np.square(sample.data).sum()) / sample.shape[0]) ** 0.5
@@ -173,6 +175,7 @@ class Lookout:
         distance = float(np.linalg.norm(w)) * (1 + 1e-5)
         with np.errstate(invalid="ignore", over="ignore"):
             self.low -= distance * self.norms + abs(self.plane.level - level) * (1 + 1e-5)
+            self.low *= 1.0 - np.finfo(self.low.dtype).eps  # rounding must not lift a bound
         again = self.every[~(self.low > 0)]
         _, self.low[again], _ = self.plane.margins(again)
         self._settle(again)
@@ -196,7 +199,8 @@ class Lookout:
             part = unsure[start : start + step]
             m = plane.rows.sign[part] * np.asarray(X[part].astype(np.float64) @ w + level)
             error = self.terms * 2.3e-16 * (length * self.norms[part] + abs(level))
-            self.low[part] = np.where(m > error, np.maximum(m - error, np.finfo(self.low.dtype).tiny), -inf)
+            about = np.finfo(self.low.dtype)
+            self.low[part] = np.where(m > error, np.maximum((m - error) * (1 - about.eps), about.tiny), -inf)
 
     @property
     def wrong(self) -> Array:

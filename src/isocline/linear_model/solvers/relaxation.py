@@ -28,9 +28,10 @@ from isocline.linear_model.solvers.walk import Walk
 Array = npt.NDArray[Any]
 PULL = 1.0  # of the way to the target while the mean is learned; repairs go all the way
 SHARE, PER_COLUMN = 0.2, 20  # learn on this share of the rows, and on at least so many rows a column
-RUN, CACHE = 1 << 18, 1 << 24  # bytes of rows visited in the order of memory, when all do not fit the other
+# Bytes of rows that are visited in the order of memory, when all fit a cache of so many and when they do not.
+SHORT_RUN, CACHE, LONG_RUN = 1 << 12, 1 << 24, 1 << 18
 SWEEPS = 5  # over the rows in repair, before all are judged again
-NEAR, DEEP = 0.01, 0.1  # how far to pull in repair: of the usual margin, or of the deepest mistake
+NEAR, DEEP = 0.01, 0.2  # how far to pull in repair: of the usual margin, or of the deepest mistake
 PATIENCE = 4  # rounds without fewer wrong rows
 
 
@@ -74,12 +75,10 @@ def repair(plane: Plane, lookout: Lookout, rng: np.random.Generator) -> None:
 
 
 def learning_order(rows: Rows, rng: np.random.Generator) -> Array:
-    """Random rows to learn on: a share of all, more when there are many columns; in runs when X does not fit
-    a cache.
-    """
+    """Random rows to learn on, in short runs: a share of all, more when there are many columns."""
     X, n = rows.X, rows.n
     count = min(n, max(int(SHARE * n), PER_COLUMN * X.shape[1]))
     size = X.data.nbytes * 3 // 2 if sparse.issparse(X) else X.nbytes
-    run = 1 if size <= CACHE else max(1, min(RUN * n // size, count // 100))
+    run = max(1, min((SHORT_RUN if size <= CACHE else LONG_RUN) * n // size, count // 100))
     starts = rng.permutation(n // run)[: -(-count // run)] * run
     return (starts[:, None] + np.arange(run)).ravel().astype(np.int32 if n < 2**31 else np.int64)
