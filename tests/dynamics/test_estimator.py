@@ -91,7 +91,10 @@ def test_a_driven_system_needs_its_inputs_again(made, random):
         found.forecast(x[:400], 20, force[:400], future=force[:19])
 
 
-@pytest.mark.parametrize("settings", [{"forcing": NoForcing()}, {"observation": "affine", "latent_dim": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"forcing": NoForcing()}, {"observation": "affine", "latent_dim": 2}, {"observation": "principal"}],
+)
 def test_other_ways_to_train(settings, orbit, made):
     found = made(**settings).fit(orbit[0][:800])
     assert np.isfinite(found.generate(50)).all()
@@ -142,7 +145,7 @@ WRONG = [
     ({"learning_rate": 1e-3}, X, "learning_rate: want two numbers, the first rate and the last, got 0.001"),
     ({"learning_rate": (1e-3, 0)}, X, "learning_rate[1]: want a finite number > 0, got 0"),
     ({"forcing": 0.3}, X, "forcing: want one of AdaptiveForcing(...)"),
-    ({"observation": "afine"}, X, "observation: want one of 'identity', 'affine', got 'afine'; did you mean"),
+    ({"observation": "afine"}, X, "observation: want one of 'identity', 'affine', 'principal', got 'afine'; did"),
     ({"validation": 0.7}, X, "validation: want a number >= 0 and <= 0.5, got 0.7"),
     ({"seeds": 0}, X, "seeds: want a whole number >= 1, got 0"),
     ({"random_state": -1}, X, "random_state: want a whole number >= 0 and < 4611686018427387904, got -1"),

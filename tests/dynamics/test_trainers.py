@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isocline.dynamics.kernels.runs import Setup
-from isocline.dynamics.plan import Plan, parameter_count
+from isocline.dynamics.plan import Plan, parameter_count, principal_axes
 from isocline.dynamics.schedules import ConstantForcing, NoForcing, SparseForcing
 from isocline.dynamics.trainers import CompiledTrainer, EagerTrainer, trainer_for
 from isocline.dynamics.windows import Recorded, Windows
@@ -135,3 +135,18 @@ def test_a_square_observation_matrix_can_be_inverted_gently():
 def test_parameters_are_counted_as_in_the_paper():
     assert parameter_count(Setup(5, 250, 5, observation="affine")) == 2785
     assert parameter_count(Setup(16, 512, 64, observation="affine")) == 17952
+
+
+def test_principal_axes_make_states_of_unit_variance_that_do_not_correlate():
+    rows = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = rows @ torch.tensor(
+        [[3.0, 1, 0, 0, 2, 1], [0, 1, 1, 0, 0, 1], [0, 0, 0.5, 1, 0, 0], [0, 1, 0, 0, 1, 0]]
+    )
+    rows[::7, 2] = torch.nan
+    B = principal_axes(rows, 4)
+    states = rows[~rows.isnan().any(1)] @ torch.linalg.pinv(B).mT
+    torch.testing.assert_close(states.mT @ states / len(states), torch.eye(4), atol=1e-9, rtol=0)
+    assert torch.linalg.cond(B) <= 20.1
+    assert principal_axes(rows, 8).shape == (6, 8)  # more states than channels
+    flat = rows * torch.tensor([1.0, 1, 1e-6, 1, 1, 1])
+    assert torch.linalg.cond(principal_axes(flat, 6)) <= 20.1

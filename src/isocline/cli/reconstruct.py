@@ -48,8 +48,9 @@ class Reconstruct:
     """States of the model; 0 means as many as channels."""
     hidden_dim: int = 100
     """Hidden units."""
-    observation: Literal["identity", "affine"] = "identity"
-    """Channels are the first states, or an affine image of all of them."""
+    observation: Literal["identity", "affine", "principal"] = "identity"
+    """Channels are the first states, or an affine image of all of them (principal: beginning at their principal axes,
+    for many channels that need fewer states)."""
     forcing: Literal["constant", "adaptive", "sparse", "none"] = "constant"
     """How training is held to the data."""
     alpha: float = 0.2

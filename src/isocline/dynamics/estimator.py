@@ -21,7 +21,7 @@ from .kernels import BACKENDS
 from .kernels.runs import Setup
 from .measures.series import Array
 from .members import Member, Stop
-from .plan import Plan
+from .plan import Plan, principal_axes
 from .schedules import AdaptiveForcing, Forcing, forcing_to_dict
 from .scores import Scores, score
 from .selection import Judge
@@ -40,7 +40,8 @@ class Reconstructor:
     """A (clipped) shallow PLRNN trained by generalized teacher forcing on one or several series.
 
     ``latent_dim``: states M, as many as channels where None. ``hidden_dim``: units L. ``forcing``: one of
-    ``schedules``. ``observation``: "identity" (the channels are the first states) or "affine" (``x = B z``).
+    ``schedules``. ``observation``: "identity" (the channels are the first states), "affine" (``x = B z``, B drawn) or
+    "principal" (affine, B from the principal axes of the data).
     ``sequence_length``, ``batch_size``: windows. ``updates``: of RAdam, with a ``learning_rate`` that falls
     exponentially from the first value to the last. ``regularization``: of the model's weights;
     ``observation_regularization``: the condition of B, or the size of the hidden states' first values.
@@ -123,7 +124,7 @@ class Reconstructor:
             raise wrong("learning_rate", "two numbers, the first rate and the last", rates)
         for i, rate in enumerate(rates):
             check_number(f"learning_rate[{i}]", rate, above=0)
-        check_choice("observation", self.observation, ("identity", "affine"))
+        check_choice("observation", self.observation, ("identity", "affine", "principal"))
         check_choice("backend", self.backend, BACKENDS)
         forcing_to_dict(self.forcing)
 
@@ -136,7 +137,7 @@ class Reconstructor:
             channels,
             0 if first.inputs is None else first.inputs.shape[1],
             clipped=self.clipped,
-            observation=self.observation,
+            observation="identity" if self.observation == "identity" else "affine",
             sequence_length=self.sequence_length,
             batch_size=self.batch_size,
             shrinkage=float(self.regularization),
@@ -147,9 +148,9 @@ class Reconstructor:
         seeds = tuple(derive_seed("reconstructor", self.seed_, member) for member in range(self.seeds))
         first, last = self.learning_rate
         rates = (float(first), float(last))
-        return Plan(
-            setup, windows, self.forcing, self.updates, rates, seeds, self._device(setup), self.backend
-        )
+        first_B = principal_axes(windows.rows, setup.latent_dim) if self.observation == "principal" else None
+        device = self._device(setup)
+        return Plan(setup, windows, self.forcing, self.updates, rates, seeds, device, self.backend, first_B)
 
     def _device(self, setup: Setup) -> str:
         """ "auto" is the CPU, where the compiled loop is, unless CUDA is there and the model is large."""

@@ -40,6 +40,7 @@ class Plan:
     seeds: tuple[int, ...]  # one for each member of the ensemble
     device: str = "cpu"
     backend: str = "auto"
+    first_B: Tensor | None = None  # (N, M) observation matrix to begin with; None: drawn
 
     def rate(self, update: int) -> float:
         """The learning rate of an update: exponential from the first to the last value."""
@@ -71,7 +72,10 @@ class Plan:
             generator = torch_generator(derive_seed("parameters", seed))
             model.reset_parameters(generator)
             _reset(observation, generator)
-            named = dict([*model.named_parameters(), *observation.named_parameters()])
+            named: dict[str, Tensor] = {}
+            named |= dict([*model.named_parameters(), *observation.named_parameters()])
+            if self.first_B is not None:
+                named["B"] = self.first_B
             found.append({name: named[name].detach().float() for name in self.setup.shapes})
         return found
 
@@ -102,6 +106,21 @@ def _reset(observation: Observation, generator: torch.Generator) -> None:
     if isinstance(observation, AffineObservation) and best is not None:
         with torch.no_grad():
             observation.B.copy_(best)
+
+
+def principal_axes(rows: Tensor, count: int) -> Tensor:
+    """The observation matrix ``(N, count)`` under which standardised rows ``(T, N)`` are states of unit variance that
+    do not correlate: the principal axes, each times the deviation along it, but at least 1 / 20 of the largest.
+
+    Axes beyond N are small random ones. Rows with a missing sample are left out.
+    """
+    known = rows[~rows.isnan().any(1)].double()
+    values, axes = torch.linalg.eigh(known.mT @ known / len(known))
+    order = values.argsort(descending=True)[:count]
+    spread = values[order].clamp_min(0).sqrt()
+    B = axes[:, order] * spread.clamp_min(float(spread[0]) / GENTLE)
+    rest = torch.randn(len(B), count - B.shape[1], dtype=B.dtype, generator=torch_generator(0))
+    return torch.cat([B, rest / GENTLE], dim=1)
 
 
 def modules_of(setup: Setup, parameters: Parameters) -> tuple[ShallowPLRNN, Observation]:

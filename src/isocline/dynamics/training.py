@@ -192,7 +192,7 @@ class Training:
             }
         )  # fmt: skip
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        tensors = [plan.windows.rows, plan.windows.starts, plan.windows.inputs]
+        tensors = [plan.windows.rows, plan.windows.starts, plan.windows.inputs, plan.first_B]
         held = [torch.from_numpy(part.points) for part in self.judge.parts] if self.judge else []
         for tensor in [*tensors, *held]:
             digest.update(b"" if tensor is None else tensor.contiguous().numpy().tobytes())
