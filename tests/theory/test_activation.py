@@ -1,6 +1,4 @@
-"""An activation is what it says: exact derivatives, kinks found, and every wrong one refused with words
-that help.
-"""
+"""An activation is what it says: exact derivatives, kinks found, and every wrong one refused with words that help."""
 
 import math
 

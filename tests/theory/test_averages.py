@@ -1,6 +1,4 @@
-"""Averages over one Gaussian: golden values, closed forms, three ways of writing a derivative, and many
-digits.
-"""
+"""Averages over one Gaussian: golden values, closed forms, three ways of writing a derivative, and many digits."""
 
 from dataclasses import fields
 

@@ -1,6 +1,4 @@
-"""Criticality: golden points, the classes of every named activation, and honest answers where there is
-none.
-"""
+"""Criticality: golden points, the classes of every named activation, and honest answers where there is none."""
 
 import math
 
@@ -48,9 +46,7 @@ def test_half_stable_points(name, point):
 
 
 def test_hard_swish_against_an_integral_done_by_hand():
-    """``<s s''> = 0`` with ``s'' = 1/3`` inside and a delta of -1/2 at 3: 4.8038559, by adaptive
-    quadrature of SciPy.
-    """
+    """``<s s''> = 0`` with ``s'' = 1/3`` inside and a delta of -1/2 at 3: 4.8038559, by adaptive quadrature of SciPy."""
     from scipy.integrate import quad
     from scipy.optimize import brentq
 

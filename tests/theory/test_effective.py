@@ -1,5 +1,5 @@
-"""`EffectiveTheory`, its report, and `recommend`: what a person calls, and what they are told when they
-call it wrongly.
+"""`EffectiveTheory`, its report, and `recommend`: what a person calls, and what they are told when they call it
+wrongly.
 """
 
 import json

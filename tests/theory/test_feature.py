@@ -11,9 +11,7 @@ from isocline.theory import EffectiveTheory
 
 
 def _flow(function, n, nets, target, time, outputs, seed, depth=2):
-    """Gradient flow (Runge-Kutta) of `nets` networks on the input x = 1; the change of the mean diagonal
-    NTK of each.
-    """
+    """Gradient flow (Runge-Kutta) of `nets` networks on the input x = 1; the change of the mean diagonal NTK of each."""
     generator = torch_generator(seed)
     sizes = [1] + [n] * (depth - 1) + [outputs]
     parameters = []
@@ -63,9 +61,8 @@ def test_trained_networks_move_their_ntk_as_predicted(name, function, target, ti
     change = _flow(function, n, nets, target, time, outputs, seed=1) / theory.single_input(1.0).Theta[-1]
     error = change.std() / nets**0.5
     assert abs(change.mean() - predicted.relative) < 3 * error
-    assert (
-        min(abs(predicted.first), abs(predicted.second)) > 9 * error
-    )  # each part alone would have been seen to be wrong
+    # each part alone would have been seen to be wrong
+    assert min(abs(predicted.first), abs(predicted.second)) > 9 * error
 
 
 def test_the_change_falls_with_width_and_grows_with_depth():

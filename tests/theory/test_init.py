@@ -1,6 +1,4 @@
-"""`critical_init_`: gradients that are as large at the first layer as at the last, in networks of every
-shape.
-"""
+"""`critical_init_`: gradients that are as large at the first layer as at the last, in networks of every shape."""
 
 from itertools import pairwise
 

@@ -1,6 +1,4 @@
-"""Layer-wise learning rates, and deep networks that train with them where PyTorch's initialisation does
-not.
-"""
+"""Layer-wise learning rates, and deep networks that train with them where PyTorch's initialisation does not."""
 
 import pytest
 import torch
@@ -58,8 +56,8 @@ def test_convolutions_and_frozen_layers():
 
 
 def test_the_ntk_step_of_every_layer_is_as_large():
-    """One step of gradient descent with these rates moves the output as much through each layer, on
-    average over networks.
+    """One step of gradient descent with these rates moves the output as much through each layer, on average over
+    networks.
     """
     depth, width = 6, 128
     theory = EffectiveTheory("tanh", depth, width)

@@ -23,9 +23,7 @@ def _theory(name, depth, width):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_stored_ensembles_agree_with_the_theory(golden, name):
-    """Layers 2 and 3 (nu L / n < 0.3 at both widths for all), extrapolated in 1 / n, within 3 standard
-    errors.
-    """
+    """Layers 2 and 3 (nu L / n < 0.3 at both widths for all), extrapolated in 1 / n, within 3 standard errors."""
     data = np.load(golden / "effective_theory" / "mc_ensembles.npz")
     run = _theory(name, 6, 64).single_input(SETTINGS[name][2])
     for key, stored, error in (
@@ -65,9 +63,7 @@ def test_small_ensembles_agree_with_the_theory(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "relu", "gelu", "sin"])
 def test_large_ensembles_agree_with_the_theory(name):
-    """The same with sharp errors, where nu L / n < 0.3. About 30 numbers each: a fresh seed fails 1 in 20
-    times.
-    """
+    """The same with sharp errors, where nu L / n < 0.3. About 30 numbers each: a fresh seed fails 1 in 20 times."""
     wide = _theory(name, 5, 128)
     parts = [
         ensemble(_theory(name, 5, n), nets, K1=SETTINGS[name][2], seed=n)
@@ -79,8 +75,8 @@ def test_large_ensembles_agree_with_the_theory(name):
 
 
 def test_ensembles_of_two_inputs_agree_with_the_theory():
-    """Every component of every tensor at layer 3, ReLU and tanh. The worst of 2 x 70 at 4 standard errors:
-    1 in 100 fails.
+    """Every component of every tensor at layer 3, ReLU and tanh. The worst of 2 x 70 at 4 standard errors: 1 in 100
+    fails.
     """
     K1 = np.array([[1.0, 0.4], [0.4, 1.3]])
     for name in ("tanh", "relu"):
@@ -94,9 +90,7 @@ def test_ensembles_of_two_inputs_agree_with_the_theory():
 
 
 def test_ensembles_with_a_skip_have_the_full_vertex():
-    """n Cov(z_i^2, z_j^2) at layers 2 to 4: 6 numbers at 3 standard errors, 1 in 60 fails; the quartic
-    vertex fails.
-    """
+    """n Cov(z_i^2, z_j^2) at layers 2 to 4: 6 numbers at 3 standard errors, 1 in 60 fails; the quartic vertex fails."""
     theory = EffectiveTheory("relu", 4, 32, skip=0.5, lambda_b=1.0, lambda_w=1.0)
     parts = [
         ensemble(EffectiveTheory("relu", 4, n, skip=0.5, lambda_b=1.0, lambda_w=1.0), nets, K1=1.0, seed=n)

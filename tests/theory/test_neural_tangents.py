@@ -1,5 +1,5 @@
-"""Kernel and NTK against neural-tangents, where it is installed: it needs jax 0.4.30, so it lives in the
-benchmark environment.
+"""Kernel and NTK against neural-tangents, where it is installed: it needs jax 0.4.30, so it lives in the benchmark
+environment.
 """
 
 import numpy as np

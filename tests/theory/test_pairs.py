@@ -1,6 +1,4 @@
-"""Averages over two inputs: closed forms, Mehler's series and panels in the plane are three ways to one
-number.
-"""
+"""Averages over two inputs: closed forms, Mehler's series and panels in the plane are three ways to one number."""
 
 import numpy as np
 import pytest
@@ -112,6 +110,5 @@ def test_equal_inputs_have_equal_rows():
         pairs = Pairs(Activation(name), 4)
         ss, pp = (pairs.matrix(values) for values in pairs.averages((x @ x.T / 4)[pairs.i, pairs.j]))
         np.testing.assert_allclose(ss[0], ss[3], rtol=1e-12)
-        np.testing.assert_allclose(
-            pp[0], pp[3], rtol=1e-7
-        )  # of relu: the angle of parallel inputs has half the digits
+        # of relu, the angle of parallel inputs has half the digits
+        np.testing.assert_allclose(pp[0], pp[3], rtol=1e-7)

@@ -1,6 +1,4 @@
-"""Residual connections: golden vertices, the limit without a skip, Monte Carlo, and what the quartic
-vertex misses.
-"""
+"""Residual connections: golden vertices, the limit without a skip, Monte Carlo, and what the quartic vertex misses."""
 
 import numpy as np
 import pytest
@@ -27,9 +25,8 @@ def test_golden_residual_networks(golden, name):
     for key in ("K", "Theta", "chi_par", "chi_perp"):
         np.testing.assert_allclose(getattr(runs["full"], key), data[key], rtol=1e-9)
     np.testing.assert_allclose(runs["quartic"].V, data["V_quartic_only"], rtol=1e-9)
-    np.testing.assert_allclose(
-        runs["full"].V, data["V_full"], rtol=2e-7
-    )  # the stored values keep 28 orders, we more
+    # the stored values keep 28 orders, we more
+    np.testing.assert_allclose(runs["full"].V, data["V_full"], rtol=2e-7)
     activation = Activation(str(data["act"]))
     same = residual_fluctuations(activation, single_averages(activation, data["K"]), C_W, skip, orders=28)
     np.testing.assert_allclose(same["V"], data["V_full"], rtol=1e-9)
@@ -46,9 +43,8 @@ def test_golden_slopes_of_relu_networks(golden):
     V = residual_fluctuations(relu, single_averages(relu, np.ones(1200)), 2 * (1 - 0.99**2), 0.99, orders=24)[
         "V"
     ]
-    assert (V[1199] - V[999]) / 200 == pytest.approx(
-        data["nu_full"][-1], rel=1e-10
-    )  # how that value was found
+    slope_there = (V[1199] - V[999]) / 200  # how that value was found
+    assert slope_there == pytest.approx(data["nu_full"][-1], rel=1e-10)
 
 
 def test_the_quartic_vertex_underestimates_relu_networks_up_to_three_and_a_half_times():
@@ -110,9 +106,7 @@ def _mean_metric(function, n, nets, C_W, skip, depth, seed):
 
 
 def test_the_mean_metric_of_a_residual_relu_network_drifts_as_the_full_vertex_says():
-    """G1, which the quartic vertex says is zero. 15 numbers at 3 standard errors: a fresh seed fails 1 in
-    25 times.
-    """
+    """G1, which the quartic vertex says is zero. 15 numbers at 3 standard errors: a fresh seed fails 1 in 25 times."""
     C_W, depth = 2 * (1 - 0.25), 6
     run = single_input("relu", depth, 1.0, 0.0, C_W, skip=0.5)
     assert not single_input("relu", depth, 1.0, 0.0, C_W, skip=0.5, residual_vertex="quartic").G1.any()

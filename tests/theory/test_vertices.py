@@ -1,5 +1,5 @@
-"""Fluctuations of several inputs: golden tensors, the way back to one input, symmetries, and an exactly
-known network.
+"""Fluctuations of several inputs: golden tensors, the way back to one input, symmetries, and an exactly known
+network.
 """
 
 import numpy as np
@@ -51,8 +51,8 @@ def test_symmetries_of_the_tensors(seed, name):
 
 
 def test_a_linear_network_is_known_exactly():
-    """``V_(12)(34) = (l - 1) (K13 K24 + K14 K23)`` with critical weights and no biases: Wick's theorem,
-    layer by layer.
+    """``V_(12)(34) = (l - 1) (K13 K24 + K14 K23)`` with critical weights and no biases: Wick's theorem, layer by
+    layer.
     """
     K1 = FOUR[:2, :2]
     found = many_fluctuations("linear", 5, K1, 0.0, 1.0)

@@ -1,6 +1,4 @@
-"""An activation as the theory sees it: values, its derivatives, kinks, and a quadrature that has been
-checked for it.
-"""
+"""An activation as the theory sees it: values, its derivatives, kinks, and a quadrature that has been checked for it."""
 
 from __future__ import annotations
 
@@ -91,8 +89,8 @@ class Activation:
         return self.derivatives(z, 0)[0]
 
     def derivatives(self, z: Array, order: int = 3) -> tuple[Array, ...]:
-        """``s, s', s'', s'''`` at `z`, any shape, up to `order`; at a kink one of the one-sided values, and
-        no deltas.
+        """``s, s', s'', s'''`` at `z`, any shape, up to `order`; at a kink one of the one-sided values, and no
+        deltas.
 
         s''' is all NaN where torch cannot differentiate three times.
         """
@@ -109,9 +107,7 @@ class Activation:
         return line_rule(variance, self.kinks, refine=self.refinement(float(variance.max())))
 
     def refinement(self, largest: float) -> int:
-        """How often the panels must be halved for variances up to `largest`; found once for every power of
-        two.
-        """
+        """How often the panels must be halved for variances up to `largest`; found once for every power of two."""
         octave = ceil(log2(max(largest, 1e-18)))  # nothing changes in shape below
         if octave not in self._halvings:
             self._halvings[octave] = _refinement(self, 0.83 * 2.0**octave)
@@ -144,9 +140,8 @@ def _by_autograd(function: Callable[[Tensor], Tensor], z: Array, order: int) -> 
         except RuntimeError:
             if derivative < 3:
                 raise
-            value = torch.full_like(
-                point, torch.nan
-            )  # torch has no third derivative of some of its functions
+            # torch has no third derivative of some of its functions
+            value = torch.full_like(point, torch.nan)
         yield value.detach().numpy()
 
 
@@ -161,8 +156,8 @@ _ADVICE = "build it of torch operations (not NumPy or math), for many values at 
 
 
 def _check_pointwise(activation: Activation) -> None:
-    """The door for functions: finite, the same for one value as for many, the same twice, differentiable,
-    not constant.
+    """The door for functions: finite, the same for one value as for many, the same twice, differentiable, not
+    constant.
     """
     z = np.append(np.linspace(-_WIDEST, _WIDEST, 80) + 0.0123, 0.0)
     try:

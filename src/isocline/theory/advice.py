@@ -24,8 +24,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Recommendation:
-    """Variances, rates, and whether depth and width fit. Weights are drawn with ``weight_variance /
-    fan-in``, biases with `bias_variance`.
+    """Variances, rates, and whether depth and width fit. Weights are drawn with ``weight_variance / fan-in``, biases
+    with `bias_variance`.
     """
 
     criticality: Criticality
@@ -43,9 +43,7 @@ class Recommendation:
     best_fluctuation: float  # v*
     largest_depth: float  # L*(width)
     verdict: str
-    skip: (
-        float | None
-    )  # the least residual strength that makes this depth fit; 0 where none is needed, None where none helps
+    skip: float | None  # the least residual strength that fits; 0: none is needed, None: none helps
     notes: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -84,8 +82,7 @@ def recommend(
     width: int | None = None,
     outputs: int = 10,
 ) -> Recommendation:
-    """Initialisation, learning rates by layer, a verdict on depth and width, and the skip that would make
-    them fit.
+    """Initialisation, learning rates by layer, a verdict on depth and width, and the skip that would make them fit.
 
     With only one of `depth` and `width` the other is the one that suits it best. Source: PDLT chapters 5, 9
     and appendices A, B. Raises ValueError or TypeError for what is no depth or width.

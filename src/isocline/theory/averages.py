@@ -20,8 +20,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Averages over ``z ~ N(0, K)``, each ``(L,)``, one for every K; s, s', s'', s''' are the activation and
-    its derivatives.
+    """Averages over ``z ~ N(0, K)``, each ``(L,)``, one for every K; s, s', s'', s''' are the activation and its
+    derivatives.
 
     ``q2, rp, q2p2, rp3`` are NaN where s' jumps: they hold the square of a delta.
     """
@@ -50,9 +50,8 @@ class Averages:
 def single_averages(activation: Activation, K: Array) -> Averages:
     """All averages of `activation` at every variance of `K (L,)` > 0.
 
-    Scale-invariant functions have closed forms; the rest is quadrature, exact to about 1e-13 relative.
-    Source: the averages named in PDLT, chapters 4, 5, 8 and 11; closed forms from ``A_2 = (a_+^2 + a_-^2) /
-    2`` and A_4 alike.
+    Scale-invariant functions have closed forms; the rest is quadrature, exact to about 1e-13 relative. Source: the
+    averages named in PDLT, chapters 4, 5, 8 and 11; closed forms from ``A_2 = (a_+^2 + a_-^2) / 2`` and A_4 alike.
     """
     if activation.slopes is not None:
         return _scale_invariant(activation.slopes, K)
@@ -87,9 +86,7 @@ def single_averages(activation: Activation, K: Array) -> Averages:
 
 
 def _by_derivatives(K: Array, z: Array, w: Array, s: Array, p: Array, q: Array, r: Array) -> dict[str, Array]:
-    """Smooth functions: ``g'' = <z (s^2)^(3)> / 4K`` and ``d^2 <s'^2> / dK^2 = <(z^2 - K) (s'^2)^(2)> /
-    4K^2``.
-    """
+    """Smooth functions: ``g'' = <z (s^2)^(3)> / 4K`` and ``d^2 <s'^2> / dK^2 = <(z^2 - K) (s'^2)^(2)> / 4K^2``."""
     k, wp, turn = K[:, None], w * p, q * q + p * r
     return {
         "g1": (wp * p + w * s * q).sum(1),
@@ -117,8 +114,8 @@ def _by_parts(K: Array, z: Array, w: Array, s: Array, p: Array, q: Array) -> dic
 def _by_weights(
     activation: Activation, K: Array, z: Array, w: Array, s: Array, p: Array, q: Array
 ) -> dict[str, Array]:
-    """Functions whose slope jumps: one delta is put in at its place or integrated by parts, two deltas are
-    not defined.
+    """Functions whose slope jumps: one delta is put in at its place or integrated by parts, two deltas are not
+    defined.
     """
     k, wpp = K[:, None], w * p * p
     places, heights = activation.jumps

@@ -1,9 +1,8 @@
-"""Averages over two correlated Gaussian inputs that have a closed form: ``<s(z1) s(z2)>`` and ``<s'(z1)
-s'(z2)>``.
+"""Averages over two correlated Gaussian inputs that have a closed form: ``<s(z1) s(z2)>`` and ``<s'(z1) s'(z2)>``.
 
-Every function takes the covariance as three arrays ``K11, K22, K12`` of one shape (variances > 0, ``K12^2 <=
-K11 K22``) and returns the two averages in that shape. With ``K11 = K22 = K12`` they are the averages of one
-input.
+Every function takes the covariance as three arrays ``K11, K22, K12`` of one shape (variances > 0,
+``K12^2 <= K11 K22``) and returns the two averages in that shape. With ``K11 = K22 = K12`` they are the averages of
+one input.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +19,8 @@ PairForm = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 def scale_invariant(K11: Array, K22: Array, K12: Array, slopes: tuple[float, float]) -> tuple[Array, Array]:
-    """``s = a_- z`` below and ``a_+ z`` above zero: with ``sin u = K12 / sqrt(K11 K22)``, ``s = e z + o
-    |z|``, ``<s s> = e^2 K12 + (2 o^2 / pi) (sqrt(K11 K22 - K12^2) + u K12)`` and ``<s' s'> = e^2 + 2 o^2 u /
-    pi``.
+    """``s = a_- z`` below and ``a_+ z`` above zero, ``s = e z + o |z|``: with ``sin u = K12 / sqrt(K11 K22)``,
+    ``<s s> = e^2 K12 + (2 o^2 / pi) (sqrt(K11 K22 - K12^2) + u K12)`` and ``<s' s'> = e^2 + 2 o^2 u / pi``.
 
     Source: Cho & Saul 2009 (arc-cosine kernels of order 1 and 0), turned to the arc sine.
     """
@@ -46,9 +44,7 @@ def erf_pair(K11: Array, K22: Array, K12: Array) -> tuple[Array, Array]:
 
 
 def sin_pair(K11: Array, K22: Array, K12: Array) -> tuple[Array, Array]:
-    """``s = sin z``: ``exp(-(K11 + K22) / 2)`` times ``sinh K12`` and ``cosh K12``, without overflow or
-    cancellation.
-    """
+    """``s = sin z``: ``exp(-(K11 + K22) / 2)`` times ``sinh K12`` and ``cosh K12``, without overflow or cancellation."""
     size = np.abs(K12)
     half = np.exp(size - (K11 + K22) / 2) / 2
     fall = np.expm1(-2 * size)
@@ -56,9 +52,10 @@ def sin_pair(K11: Array, K22: Array, K12: Array) -> tuple[Array, Array]:
 
 
 def gelu_pair(K11: Array, K22: Array, K12: Array) -> tuple[Array, Array]:
-    """``s = z Phi(z)``, by Wick's theorem on ``<z1 z2 Phi(z1) Phi(z2)>``: with ``a = 1 + K11``, ``b = 1 +
-    K22``, ``d = a b - K12^2`` and ``E = <Phi Phi> = 1/4 + asin(K12 / sqrt(a b)) / 2 pi``, ``<s s> = K12 E +
-    (K11 K22 + K12^2 - K12^2 (K11 / a + K22 / b)) / (2 pi sqrt d)``; its derivative in K12 is ``<s' s'>``.
+    """``s = z Phi(z)``, by Wick's theorem on ``<z1 z2 Phi(z1) Phi(z2)>``: with ``a = 1 + K11``, ``b = 1 + K22``,
+    ``d = a b - K12^2`` and ``E = <Phi Phi> = 1/4 + asin(K12 / sqrt(a b)) / 2 pi``,
+    ``<s s> = K12 E + (K11 K22 + K12^2 - K12^2 (K11 / a + K22 / b)) / (2 pi sqrt d)``; its derivative in K12 is
+    ``<s' s'>``.
 
     Source: as in Tsuchida et al. 2021, GELU kernel.
     """

@@ -1,5 +1,5 @@
-"""Criticality: the variances at which a deep network's signal neither grows nor decays, and the class of
-its activation.
+"""Criticality: the variances at which a deep network's signal neither grows nor decays, and the class of its
+activation.
 """
 
 from __future__ import annotations
@@ -66,18 +66,14 @@ class Criticality:
 
     @property
     def p_par(self) -> float:
-        """The exponent of a norm's deviation, ``dK ~ l^-p_par``: 2 for the class K*=0, 0 for the
-        scale-invariant.
-        """
+        """The exponent of a norm's deviation, ``dK ~ l^-p_par``: 2 for the class K*=0, 0 for the scale-invariant."""
         return {"scale-invariant": 0.0, "K*=0": 2.0 if not isnan(self.a1) else nan}.get(
             self.universality_class, nan
         )
 
     @property
     def p_perp(self) -> float:
-        """The exponent of a separation, ``b1 / a1``; of no practical meaning where a1 is tiny
-        (half-stable).
-        """
+        """The exponent of a separation, ``b1 / a1``; of no practical meaning where a1 is tiny (half-stable)."""
         return 0.0 if self.universality_class == "scale-invariant" else self.b1 / self.a1 if self.a1 else nan
 
     @property
@@ -288,17 +284,14 @@ def _at_zero(activation: Activation) -> Criticality | None:
 
 
 def _none(activation: Activation) -> Criticality:
-    """No criticality: the setting nearest to it, with ``chi_perp = 1`` where variances allow it, and what
-    would help.
-    """
+    """No criticality: the setting nearest to it, with ``chi_perp = 1`` where variances allow it, and what would help."""
     K = _LEAST_BAD
     a = _averages(activation, K)
     tuned, free = 1 / a.pp, K / a.ss  # chi_perp = 1 with a C_b that may be negative; no bias at all
     C_W = np.where(tuned * a.ss <= K, tuned, free)
     C_b = np.where(tuned * a.ss <= K, K - tuned * a.ss, 0.0)
-    off = (
-        np.abs(C_W * a.g1 - 1) + np.abs(C_W * a.pp - 1) + 0.1 * np.abs(np.log(K))
-    )  # of two as good, that with K nearer to 1
+    far = 0.1 * np.abs(np.log(K))  # of two as good, that with K nearer to 1
+    off = np.abs(C_W * a.g1 - 1) + np.abs(C_W * a.pp - 1) + far
     best = int(np.nanargmin(off))
     par, perp = float(C_W[best] * a.g1[best]), float(C_W[best] * a.pp[best])
     setting = f"chi_par = {par:.4g} and chi_perp = {perp:.4g} at K = {K[best]:.4g}"

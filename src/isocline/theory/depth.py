@@ -1,5 +1,5 @@
-"""How deep a network of a given width may be: fluctuations, the information that outputs share, and the best
-aspect ratio.
+"""How deep a network of a given width may be: fluctuations, the information that outputs share, and the best aspect
+ratio.
 
 ``v = V / (n K^2)`` at the output measures how far the finite network is from its infinite-width limit. For
 ``v << v*`` it is kernel-like, near ``v*`` the outputs for one input share most information, beyond ``1.5 v*``
@@ -34,8 +34,8 @@ DEEPEST = 20_000  # layers; a V / K^2 that has not reached v* by then is taken n
 
 
 def best_fluctuation(outputs: int = 10) -> float:
-    """``v* = 4 / (20 + 3 n_L)``: the v at which two parts of `outputs` neurons share most information.
-    Source: PDLT appendix A.
+    """``v* = 4 / (20 + 3 n_L)``: the v at which two parts of `outputs` neurons share most information. Source: PDLT
+    appendix A.
 
     >>> best_fluctuation(10)
     0.08
@@ -44,8 +44,8 @@ def best_fluctuation(outputs: int = 10) -> float:
 
 
 def mutual_information(v: npt.ArrayLike, first: int, second: int) -> Array:
-    """``I = (m1 m2 / 48) v^2 (6 - (20 + 3 (m1 + m2)) v)`` in nats, between `first` and `second` output
-    neurons for one input.
+    """``I = (m1 m2 / 48) v^2 (6 - (20 + 3 (m1 + m2)) v)`` in nats, between `first` and `second` output neurons for
+    one input.
 
     To order v^3 of the quartic action; negative beyond ``1.5 v*``, where the expansion has ended. Source:
     PDLT appendix A.
@@ -59,8 +59,8 @@ def mutual_information(v: npt.ArrayLike, first: int, second: int) -> Array:
 
 
 def entropy(outputs: int, variance: float, v: float) -> float:
-    """Entropy in nats of `outputs` neurons for one input: Gaussian, less ``v^2 m (m + 2) / 16 - v^3 m (m + 2)
-    (m + 8) / 48``.
+    """Entropy in nats of `outputs` neurons for one input: Gaussian, less
+    ``v^2 m (m + 2) / 16 - v^3 m (m + 2) (m + 8) / 48``.
 
     `variance` is ``K + G1 / n``. Source: PDLT appendix A, quartic vertex only.
     """
@@ -120,11 +120,10 @@ def optimal_aspect_ratio(
     *,
     residual_vertex: str = "full",
 ) -> AspectRatio:
-    """``r* = v* / nu`` at criticality, where the slope nu comes from the vertex with residual connections of
-    strength `skip`.
+    """``r* = v* / nu`` at criticality, where the slope nu comes from the vertex with residual connections of strength
+    `skip`.
 
-    Source: PDLT appendices A and B. Raises ValueError for an activation without criticality, or ``skip >=
-    1``.
+    Source: PDLT appendices A and B. Raises ValueError for an activation without criticality, or ``skip >= 1``.
 
     >>> round(optimal_aspect_ratio("relu").ratio, 4), round(optimal_aspect_ratio("tanh").ratio, 4)
     (0.016, 0.12)
@@ -152,10 +151,10 @@ def vertex_slope(
 ) -> float:
     """``nu(gamma)``: the growth of ``V / K^2`` by layer far from the input, at criticality, widths equal.
 
-    Quartic only: ``(1 - g^2) ((1 - g^2) nu_0 + 4 g^2)`` where K stays. To it the full vertex adds ``2 (C_W /
-    K)^2 sum_q t_q^2 g^q / (1 - g^q)`` over the Hermite orders q != 2 of ``s^2``, the fixed point of the
-    recursion in `residual.full_step`. In the class K*=0 both are ``nu_0 (1 - g^4)``. Source: PDLT appendix B;
-    the sum is the recursion there, solved.
+    Quartic only: ``(1 - g^2) ((1 - g^2) nu_0 + 4 g^2)`` where K stays. To it the full vertex adds
+    ``2 (C_W / K)^2 sum_q t_q^2 g^q / (1 - g^q)`` over the Hermite orders q != 2 of ``s^2``, the fixed point of the
+    recursion in `residual.full_step`. In the class K*=0 both are ``nu_0 (1 - g^4)``. Source: PDLT appendix B; the sum
+    is the recursion there, solved.
     """
     c = critical or criticality(activation)
     square = skip * skip
@@ -183,8 +182,7 @@ def largest_depth(
     weight_variance: float | None = None,
     residual_vertex: str = "full",
 ) -> float:
-    """L*(n): the last layer with ``V / (n K^2) <= v*``, from the recursion itself; inf when V / K^2 never
-    gets there.
+    """L*(n): the last layer with ``V / (n K^2) <= v*``, from the recursion itself; inf when V / K^2 never gets there.
 
     At criticality where no variances are given; `K1` is K* or 1 where it is not. Source: PDLT appendix A.
 

@@ -26,8 +26,8 @@ Array = npt.NDArray[np.float64]
 
 
 class EffectiveTheory:
-    """A deep multilayer perceptron ``z' = b + W s(z) + skip z``, its signal, its neural tangent kernel, and
-    their fluctuations.
+    """A deep multilayer perceptron ``z' = b + W s(z) + skip z``, its signal, its neural tangent kernel, and their
+    fluctuations.
 
     `depth` counts the layers of weights; `width` is that of the hidden layers, one number or ``depth - 1`` of
     them. Biases have the variance `bias_variance` (C_b), weights ``weight_variance / fan-in`` (C_W / fan-in);
@@ -93,9 +93,7 @@ class EffectiveTheory:
 
     @property
     def nominal_kernel(self) -> float:
-        """The K of layer 1 that is taken where none is given: K*, or 1, or that of inputs with mean square
-        1.
-        """
+        """The K of layer 1 that is taken where none is given: K*, or 1, or that of inputs with mean square 1."""
         K = self.criticality.first_kernel
         return K if self.bias_variance < K else self.bias_variance + self.weight_variance
 
@@ -105,8 +103,8 @@ class EffectiveTheory:
         return np.array([self.widths[0], *self.widths], np.float64)[: self.depth]
 
     def single_input(self, K1: float | None = None) -> SingleInput:
-        """Every coefficient for one input whose preactivations in layer 1 have variance `K1`, the nominal
-        one if not given.
+        """Every coefficient for one input whose preactivations in layer 1 have variance `K1`, the nominal one if not
+        given.
         """
         ratio = np.ones(self.depth)
         ratio[: len(self.widths)] = np.array(self.widths) / self.width_before[: len(self.widths)]
@@ -142,8 +140,8 @@ class EffectiveTheory:
         *,
         learning_rate: float = 1.0,
     ) -> Prediction:
-        """What infinitely wide networks predict at `x_test` after gradient flow for a time `t` on ``(1/2)
-        sum |z - y|^2``.
+        """What infinitely wide networks predict at `x_test` after gradient flow for a time `t` on
+        ``(1/2) sum |z - y|^2``.
         """
         rows = [
             np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64)
@@ -167,8 +165,8 @@ class EffectiveTheory:
     def kernel_change(
         self, K1: float | None = None, *, outputs: int = 1, target: float = 1.0, t: float = inf
     ) -> KernelChange:
-        """How far gradient flow on one example moves the NTK: the indicator of feature learning, of the order
-        depth over width.
+        """How far gradient flow on one example moves the NTK: the indicator of feature learning, of the order depth
+        over width.
 
         Raises NotImplementedError with a residual connection, for which the differentials of the NTK are not
         known.
@@ -203,9 +201,7 @@ class EffectiveTheory:
         )
 
     def report(self, outputs: int = 10, K1: float | None = None) -> Report:
-        """Class, variances, every quantity by layer, the verdict on depth and width, and what to be warned
-        of.
-        """
+        """Class, variances, every quantity by layer, the verdict on depth and width, and what to be warned of."""
         return make_report(self, outputs, self.nominal_kernel if K1 is None else K1)
 
     def _both(self, x: npt.ArrayLike | Tensor, layer: int | None) -> tuple[Array, Array]:

@@ -1,5 +1,5 @@
-"""How far training moves the neural tangent kernel: the feature learning of a finite network, at the order
-one over width.
+"""How far training moves the neural tangent kernel: the feature learning of a finite network, at the order one over
+width.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from isocline.theory.single import SingleInput
 
 @dataclass(frozen=True, slots=True)
 class KernelChange:
-    """The expected change of the NTK by gradient flow on one example, relative to Theta. Zero means a
-    lazy, kernel-like network.
+    """The expected change of the NTK by gradient flow on one example, relative to Theta. Zero means a lazy,
+    kernel-like network.
     """
 
     relative: float  # (E[H(t)] - Theta) / Theta, mean over output neurons
@@ -34,13 +34,13 @@ class KernelChange:
 
 
 def kernel_change(run: SingleInput, width: float, *, outputs: int, target: float, t: float) -> KernelChange:
-    """Gradient flow for a time `t` on one example, quadratic loss ``(1/2) |z - y|^2`` with ``|y|^2 = outputs
-    target^2``.
+    """Gradient flow for a time `t` on one example, quadratic loss ``(1/2) |z - y|^2`` with
+    ``|y|^2 = outputs target^2``.
 
-    With the frozen ``eps(t) = exp(-Theta t) (z(0) - y)``, ``tau = (1 - exp(-Theta t)) / Theta``, m outputs
-    and ``M = K + target^2``, the truncated hierarchy ``dH/dt = -2 dH eps``, ``d dH/dt = -(ddI + 2 ddII) eps``
-    gives on average ``n E[H(t) - H(0)] = -2 tau (P + (m + 1) Q) + tau^2 M (m (R + S + T) + 2 R + S + T + 2
-    U)``. Source: PDLT chapters 11 and infinity, one input, averaged over initial weights.
+    With the frozen ``eps(t) = exp(-Theta t) (z(0) - y)``, ``tau = (1 - exp(-Theta t)) / Theta``, m outputs and
+    ``M = K + target^2``, the truncated hierarchy ``dH/dt = -2 dH eps``, ``d dH/dt = -(ddI + 2 ddII) eps`` gives on
+    average ``n E[H(t) - H(0)] = -2 tau (P + (m + 1) Q) + tau^2 M (m (R + S + T) + 2 R + S + T + 2 U)``. Source: PDLT
+    chapters 11 and infinity, one input, averaged over initial weights.
     """
     m, n, Theta = outputs, float(width), float(run.Theta[-1])
     K, P, Q, R, S, T, U = (float(getattr(run, name)[-1]) for name in ("K", "P", "Q", "R", "S", "T", "U"))

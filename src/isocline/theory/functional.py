@@ -1,9 +1,8 @@
 """The formulas of the effective theory of deep networks, as pure functions of arrays in float64.
 
-A network is ``z^(1) = b + W x`` and ``z' = b + W s(z) + gamma z``, with ``Var b = C_b``, ``Var W = C_W /
-fan-in`` and learning rates ``lambda_b`` and ``lambda_w / fan-in``. ``<f>_K`` is the average of f over
-Gaussian preactivations of covariance K. What is of the order one over width is given as the coefficient of 1
-/ n.
+A network is ``z^(1) = b + W x`` and ``z' = b + W s(z) + gamma z``, with ``Var b = C_b``, ``Var W = C_W / fan-in`` and
+learning rates ``lambda_b`` and ``lambda_w / fan-in``. ``<f>_K`` is the average of f over Gaussian preactivations of
+covariance K. What is of the order one over width is given as the coefficient of 1 / n.
 
 Source: Roberts, Yaida, Hanin, *The Principles of Deep Learning Theory*, arXiv 2106.10165 ("PDLT"); the
 equations stand in the files the names come from, one idea in each.

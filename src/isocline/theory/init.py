@@ -1,5 +1,5 @@
-"""`critical_init_`: put a module at criticality, and say for every layer what was done, how, and what was
-not covered.
+"""`critical_init_`: put a module at criticality, and say for every layer what was done, how, and what was not
+covered.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ class InitReport:
         return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """The kernel that each layer was given, and the one measured, in the order of execution; returns
-        the axes.
-        """
+        """The kernel that each layer was given, and the one measured, in the order of execution; returns the axes."""
         if ax is None:
             import matplotlib.pyplot as plt
 
@@ -167,8 +165,8 @@ def _assign(owner: nn.Module, name: str, new: Tensor) -> None:
 def _measured(
     module: nn.Module, layers: list[Layer], sample: Tensor, generator: torch.Generator
 ) -> list[Layer]:
-    """One pass with the sample and a slightly disturbed copy: scale what is to be measured, in order, and
-    record the rest.
+    """One pass with the sample and a slightly disturbed copy: scale what is to be measured, in order, and record the
+    rest.
     """
     rows = {
         row.name.removesuffix(".out_proj"): i
@@ -227,9 +225,7 @@ def _bias(part: nn.Module) -> Tensor | float:
 
 
 def _padding(part: nn.Module, x: Tensor) -> float:
-    """By how much zeros around the maps shrink what a convolution adds up, where this batch has its
-    signal.
-    """
+    """By how much zeros around the maps shrink what a convolution adds up, where this batch has its signal."""
     if not isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) or part.padding_mode != "zeros":
         return 1.0
     if part.padding == "valid" or not any(part.padding):

@@ -1,8 +1,8 @@
 """Averages over up to four jointly Gaussian inputs: what the fluctuations of many inputs are made of.
 
-A function of four inputs needs no more than four-point averages ``<s_a s_b s_c s_d>``, some of the s with a
-prime; everything else is an average over two. Derivatives with respect to the covariance K_ab are ``(1/2)
-<d_a d_b f>`` (Price's theorem), with K_ab and K_ba apart.
+A function of four inputs needs no more than four-point averages ``<s_a s_b s_c s_d>``, some of the s with a prime;
+everything else is an average over two. Derivatives with respect to the covariance K_ab are ``(1/2) <d_a d_b f>``
+(Price's theorem), with K_ab and K_ba apart.
 """
 
 from collections.abc import Iterator
@@ -101,8 +101,8 @@ def _many_nodes(activation: Activation, K: Array) -> Iterator[tuple[Array, Array
 
 
 def _check_rule(activation: Activation, K: Array, x: Array, w: Array) -> None:
-    """The trapezoid rule, exact for entire functions and good for analytic ones, must give what the panels
-    give for one input.
+    """The trapezoid rule, exact for entire functions and good for analytic ones, must give what the panels give for
+    one input.
     """
     variance = K.diagonal()
     s = activation.values(np.sqrt(variance)[:, None] * x)
@@ -184,9 +184,7 @@ def _table(values: Array) -> Array:
 
 
 def _on_the_diagonal(activation: Activation, K: Array, sums: dict[str, Array]) -> dict[str, Array]:
-    """Only sums over a row of the tables count where both inputs are one: they go to the first and the
-    last place.
-    """
+    """Only sums over a row of the tables count where both inputs are one: they go to the first and the last place."""
     one = single_averages(activation, K.diagonal().copy())
     i = np.arange(len(K))
     sums["sq"][i, i] = one.sq

@@ -1,6 +1,4 @@
-"""Many inputs through an infinitely wide network: the kernel K and the neural tangent kernel Theta, layer
-by layer.
-"""
+"""Many inputs through an infinitely wide network: the kernel K and the neural tangent kernel Theta, layer by layer."""
 
 from __future__ import annotations
 
@@ -39,8 +37,7 @@ class ManyInput:
 def first_kernel(x: npt.ArrayLike | Tensor, C_b: float, C_W: float) -> Array:
     """``K^(1) = C_b + C_W x x^T / n_0`` for inputs ``(N, n_0)``: ``(N, N)``.
 
-    Source: PDLT eq. (4.8). Raises ValueError for inputs that are not finite, of norm zero, or not ``(N,
-    n_0)``.
+    Source: PDLT eq. (4.8). Raises ValueError for inputs that are not finite, of norm zero, or not ``(N, n_0)``.
     """
     rows = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64)
     check_shape("x", rows, "N n_0", "flatten each input to one row")
@@ -68,8 +65,8 @@ def many_input(
     skip: float = 0.0,
     layers: Sequence[int] | None = None,
 ) -> ManyInput:
-    """Kernel and NTK of N inputs: ``K' = C_b + C_W <s s> + gamma^2 K``, ``Theta' = lb' + lW' <s s> + (C_W <s'
-    s'> + gamma^2) Theta``.
+    """Kernel and NTK of N inputs: ``K' = C_b + C_W <s s> + gamma^2 K``,
+    ``Theta' = lb' + lW' <s s> + (C_W <s' s'> + gamma^2) Theta``.
 
     `K1 (N, N)` is the kernel of layer 1 (see `first_kernel`); the rest as in `single_input`. `layers` (from
     1) are those kept, all of them when not given. Source: PDLT chapters 4 and 8, eqs. (4.118), (9.5). Raises
@@ -113,9 +110,7 @@ def many_input(
 
 
 def checked_kernel(K1: npt.ArrayLike) -> Array:
-    """`K1` as float64 ``(N, N)``, symmetric, with a diagonal > 0 and ``K_ij^2 <= K_ii K_jj``; else a
-    ValueError.
-    """
+    """`K1` as float64 ``(N, N)``, symmetric, with a diagonal > 0 and ``K_ij^2 <= K_ii K_jj``; else a ValueError."""
     K = np.asarray(K1, np.float64)
     check_shape("K1", K, "N N")
     check_finite("K1", K)

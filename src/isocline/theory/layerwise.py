@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def layerwise_lr(model: nn.Module, theory: EffectiveTheory, eta: float) -> list[dict[str, Any]]:
-    """Parameter groups with ``lr = eta lambda_b`` for the biases and ``eta lambda_w / fan-in`` for the
-    weights of each layer.
+    """Parameter groups with ``lr = eta lambda_b`` for the biases and ``eta lambda_w / fan-in`` for the weights of
+    each layer.
 
     Layers are linear or convolutional, in the order of execution where the model can be traced, else in that
     of their making; there must be ``theory.depth`` of them. Other parameters (normalisations, embeddings) go

@@ -63,8 +63,8 @@ class Ensemble:
         return Ensemble(value, error, N, min(self.samples, wider.samples), self.trusted & wider.trusted)
 
     def scores(self, prediction: object) -> dict[str, Array]:
-        """``(estimate - prediction) / standard error`` for every quantity that `prediction`, a
-        `SingleInput` or `Fluctuations`, has.
+        """``(estimate - prediction) / standard error`` for every quantity that `prediction`, a `SingleInput` or
+        `Fluctuations`, has.
         """
         out = {}
         for name in NAMES:
@@ -105,9 +105,8 @@ def ensemble(
     parts = [
         _run(theory, first, min(batch, samples - begin), generator) for begin in range(0, samples, batch)
     ]
-    drawn = {
-        name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-    }  # (samples, depth - 1, ...)
+    # each (samples, depth - 1, ...)
+    drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     value, error = _estimates(drawn, n)
     if one:
         value, error = (
@@ -157,9 +156,7 @@ def _summed(values: Tensor) -> tuple[Tensor, Tensor]:
 def _step(
     theory: EffectiveTheory, lb: float, lW: float, z: Tensor, H: Tensor, W: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One layer of one network: z ``(N, n)`` and its NTK ``H (N, N, n, n)``, forward. Source: PDLT eq.
-    (8.12).
-    """
+    """One layer of one network: z ``(N, n)`` and its NTK ``H (N, N, n, n)``, forward. Source: PDLT eq. (8.12)."""
     s, p = _with_slope(theory, z)
     n = z.shape[-1]
     eye = torch.eye(n, dtype=z.dtype)
@@ -169,9 +166,7 @@ def _step(
 
 
 def _measure(theory: EffectiveTheory, lb: float, lW: float, z: Tensor, H: Tensor) -> dict[str, Tensor]:
-    """What one network at one layer says of the next; letters a, b, c, d are inputs 1 to 4, j and k
-    neurons.
-    """
+    """What one network at one layer says of the next; letters a, b, c, d are inputs 1 to 4, j and k neurons."""
     s, p = _with_slope(theory, z)
     n, C_W = z.shape[-1], theory.weight_variance
     G = theory.bias_variance + C_W * (s @ s.mT) / n

@@ -1,5 +1,4 @@
-"""The activations that have a name: a torch function each, its kinks, and exact derivatives where speed wants
-them.
+"""The activations that have a name: a torch function each, its kinks, and exact derivatives where speed wants them.
 
 Derivatives are NumPy generators that yield ``s, s', s'', s'''`` at `z` one after the other, so that only
 those asked for are computed; an activation without them is differentiated by autograd.
@@ -85,8 +84,8 @@ def erf_derivatives(z: Array) -> Derivatives:
 
 
 def gelu_derivatives(z: Array) -> Derivatives:
-    """``s = z Phi(z)`` with the normal distribution function Phi and its density phi: ``s' = Phi + z
-    phi``, ``s'' = (2 - z^2) phi``.
+    """``s = z Phi(z)`` with the normal distribution function Phi and its density phi: ``s' = Phi + z phi``,
+    ``s'' = (2 - z^2) phi``.
     """
     below = ndtr(z)
     yield z * below
@@ -97,8 +96,8 @@ def gelu_derivatives(z: Array) -> Derivatives:
 
 
 def swish_derivatives(z: Array, beta: float = 1.0) -> Derivatives:
-    """``s = z sigma(beta z)`` with ``sigma(t) = 1 / (1 + exp(-t))``; ``bump = sigma(beta z)'``, ``tilt =
-    bump' / bump``.
+    """``s = z sigma(beta z)`` with ``sigma(t) = 1 / (1 + exp(-t))``; ``bump = sigma(beta z)'``,
+    ``tilt = bump' / bump``.
     """
     gate = expit(beta * z)
     yield z * gate
@@ -188,8 +187,7 @@ def name_of_module(module: nn.Module) -> str | None:
 
 
 def parse(text: str) -> tuple[str, Named, tuple[float, ...]]:
-    """``"leaky_relu(0.1)"`` as its full name, what is known of it, and the further arguments of its
-    functions.
+    """``"leaky_relu(0.1)"`` as its full name, what is known of it, and the further arguments of its functions.
 
     >>> parse("Leaky_ReLU(0.1)")[0], parse("tanh")[0]
     ('leaky_relu(0.1)', 'tanh')

@@ -31,9 +31,7 @@ _FIRST = 32
 
 
 class Pairs:
-    """The pairs ``i <= j`` of N inputs, kept as vectors ``(N (N + 1) / 2,)`` of the upper triangle, row by
-    row.
-    """
+    """The pairs ``i <= j`` of N inputs, kept as vectors ``(N (N + 1) / 2,)`` of the upper triangle, row by row."""
 
     def __init__(self, activation: Activation, N: int) -> None:
         self.activation = activation
@@ -76,8 +74,8 @@ class Pairs:
         return ss, pp
 
     def _expand(self, variance: Array, largest: float) -> Series:
-        """The series for inputs of `variance (N,)`, with as many terms as the largest correlation wants,
-        up to `LONGEST`.
+        """The series for inputs of `variance (N,)`, with as many terms as the largest correlation wants, up to
+        `LONGEST`.
         """
         while True:
             series = expand(self.activation, variance, self._terms, largest)
@@ -98,8 +96,8 @@ class Series:
     short: bool  # whether more terms are wanted
 
     def sum(self, i: Index, j: Index, rho: Array) -> tuple[Array, Array]:
-        """``sum_k a_k(i) a_k(j) rho^k`` and its derivative in rho, even and odd orders apart: one of them
-        is often empty.
+        """``sum_k a_k(i) a_k(j) rho^k`` and its derivative in rho, even and odd orders apart: one of them is often
+        empty.
         """
         square = rho * rho
         even, even_slope = _horner(self.a[0::2], i, j, square)
@@ -108,12 +106,9 @@ class Series:
 
 
 def expand(activation: Activation, variance: Array, terms: int, largest: float) -> Series:
-    """Mehler's series to `terms` orders, without those at its end that no pair of correlation up to
-    `largest` needs.
-    """
-    refine = activation.refinement(float(variance.max())) + int(
-        terms > 192
-    )  # h_k turns sqrt(2 k) times faster than 1
+    """Mehler's series to `terms` orders, without those at its end that no pair of correlation up to `largest` needs."""
+    refine = activation.refinement(float(variance.max()))
+    refine += int(terms > 192)  # h_k turns sqrt(2 k) times a standard deviation
     z, w = line_rule(variance, activation.kinks, refine=refine)
     s, p = activation.derivatives(z, 1)
     if len(w) == 1:
@@ -123,9 +118,7 @@ def expand(activation: Activation, variance: Array, terms: int, largest: float) 
         ss, pp = (w * s * s).sum(1), (w * p * p).sum(1)
         a = np.stack([(w * s * h).sum(1) for h in hermite(z / np.sqrt(variance)[:, None], terms)])
     squares = a * a
-    slopes = (
-        np.arange(terms)[:, None] * squares / variance
-    )  # of s' by order: a_k(s')^2 = (k + 1) a_(k+1)(s)^2 / K
+    slopes = np.arange(terms)[:, None] * squares / variance  # a_k(s')^2 = (k + 1) a_(k+1)(s)^2 / K
     left_ss = np.maximum(1 - squares.cumsum(0) / ss, 0.0)
     left_pp = np.maximum(1 - slopes.cumsum(0) / pp, 0.0)
     worst = largest ** np.arange(terms) * np.maximum(left_ss.max(1), left_pp.max(1))
@@ -135,9 +128,7 @@ def expand(activation: Activation, variance: Array, terms: int, largest: float) 
 
 
 def _horner(a: Array, i: Index, j: Index, x: Array) -> tuple[Array, Array]:
-    """``sum_k a_k(i) a_k(j) x^k`` and its derivative in x; orders at the end that are rounding are left
-    out.
-    """
+    """``sum_k a_k(i) a_k(j) x^k`` and its derivative in x; orders at the end that are rounding are left out."""
     kept = np.flatnonzero(np.abs(a).max(axis=1, initial=0.0) > 1e-16 * np.abs(a).max(initial=0.0))
     total, slope = np.zeros_like(x), np.zeros_like(x)
     for row in a[: kept[-1] + 1][::-1] if len(kept) else ():

@@ -1,6 +1,4 @@
-"""Which variances a traced module's layers should have: the kernel is followed from the input to the
-output.
-"""
+"""Which variances a traced module's layers should have: the kernel is followed from the input to the output."""
 
 from __future__ import annotations
 
@@ -129,9 +127,7 @@ class _Walker:
         return [layer]
 
     def _attention(self, node: fx.Node) -> list[Layer]:
-        """Queries, keys and values of mean square one; the output scaled so that the attended values have
-        it again.
-        """
+        """Queries, keys and values of mean square one; the output scaled so that the attended values have it again."""
         module = self.structure.named(node)
         assert isinstance(module, nn.MultiheadAttention)
         q = _square(self.structure.feeds[node][0], self.K)
@@ -234,8 +230,8 @@ def _inside(name: str, seen: set[str]) -> bool:
 
 
 def _walk(module: nn.Module, square: float) -> list[Layer]:
-    """Layers in the order they were made, each behind the activation module that was made before it, all
-    to be measured.
+    """Layers in the order they were made, each behind the activation module that was made before it, all to be
+    measured.
     """
     layers: list[Layer] = []
     before: Activation | None = None

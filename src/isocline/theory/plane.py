@@ -1,5 +1,5 @@
-"""Averages over two correlated Gaussian inputs by a product of panels, for what has no closed form and no
-short series.
+"""Averages over two correlated Gaussian inputs by a product of panels, for what has no closed form and no short
+series.
 
 ``z1 = sqrt(K11) x`` and ``z2 = sqrt(K22) (rho x + eps y)`` with ``eps^2 = 1 - rho^2``: panels in y have edges
 at the kinks of ``s(z2)`` for every x, and panels in x have edges at the kinks of ``s(z1)`` and are graded

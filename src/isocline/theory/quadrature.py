@@ -1,5 +1,4 @@
-"""Averages over one Gaussian: composite Gauss-Legendre panels whose edges lie where the function is not
-smooth.
+"""Averages over one Gaussian: composite Gauss-Legendre panels whose edges lie where the function is not smooth.
 
 Gauss-Hermite rules of low order are not used: the poles of tanh at ``+-i pi/2`` slow them down as the
 variance grows, and a kink stops them. Panels of one standard deviation with 16 nodes, halved near zero as the
@@ -35,9 +34,7 @@ def gradings(largest: float) -> int:
 
 
 def symmetric_edges(graded: int, panel: float = PANEL, reach: float = REACH) -> Array:
-    """Panel edges in ``[-reach, reach]`` standard deviations: steps of `panel`, halved towards zero
-    `graded` times.
-    """
+    """Panel edges in ``[-reach, reach]`` standard deviations: steps of `panel`, halved towards zero `graded` times."""
     half = np.union1d(np.arange(0.0, reach + panel / 2, panel), panel * 2.0 ** -np.arange(1, graded + 1))
     return np.concatenate([-half[:0:-1], half])
 
@@ -48,9 +45,7 @@ def root_between(function: Callable[[float], float], low: float, high: float, to
 
 
 def panel_rule(edges: Array, nodes: int = NODES) -> tuple[Array, Array]:
-    """Nodes and weights of every panel between neighbouring `edges (..., E)`, ``(..., (E - 1) nodes)``
-    each.
-    """
+    """Nodes and weights of every panel between neighbouring `edges (..., E)`, ``(..., (E - 1) nodes)`` each."""
     x, w = legendre(nodes)
     width = np.diff(edges, axis=-1)[..., None]
     points = edges[..., :-1, None] + width * x
@@ -64,9 +59,7 @@ def gaussian_density(x: Array) -> Array:
 
 @cache
 def unit_rule(graded: int, refine: int) -> tuple[Array, Array]:
-    """Nodes and weights for the standard Gaussian, ``(n,)`` each; `refine` halves every panel that many
-    times.
-    """
+    """Nodes and weights for the standard Gaussian, ``(n,)`` each; `refine` halves every panel that many times."""
     x, w = panel_rule(_halved(symmetric_edges(graded), refine))
     return x, w * gaussian_density(x)
 

@@ -1,5 +1,5 @@
-"""The learning-rate equivalence principle: rates with which every layer contributes alike to the neural
-tangent kernel.
+"""The learning-rate equivalence principle: rates with which every layer contributes alike to the neural tangent
+kernel.
 """
 
 import numpy as np
@@ -25,11 +25,11 @@ def equivalence_rates(
     """``lambda_b`` and ``lambda_w``, each ``(depth,)``: biases together contribute `bias` to Theta at the
     end, every layer as much.
 
-    With ``m_l = prod chi_perp`` from layer l to the end, ``lb_l = bias / (L m_l)`` and ``lW_l = weight r / (L
-    m_l <s^2>_(l-1))``, where ``<s^2>_0 = |x|^2 / n_0 = (K1 - C_b) / C_W``. The reference r is ``<s^2>``
-    before the last layer, so that its rate is ``weight / L``; where the kernel `decays` (K*=0) it is L times
-    that, and its rate is `weight`. In the limit these are ``1 / L`` for scale-invariant activations, and ``lb
-    = bias / l``, ``lW = weight`` for tanh. Source: PDLT chapter 9.4, numerically for any activation and
+    With ``m_l = prod chi_perp`` from layer l to the end, ``lb_l = bias / (L m_l)`` and
+    ``lW_l = weight r / (L m_l <s^2>_(l-1))``, where ``<s^2>_0 = |x|^2 / n_0 = (K1 - C_b) / C_W``. The reference r is
+    ``<s^2>`` before the last layer, so that its rate is ``weight / L``; where the kernel `decays` (K*=0) it is L
+    times that, and its rate is `weight`. In the limit these are ``1 / L`` for scale-invariant activations, and
+    ``lb = bias / l``, ``lW = weight`` for tanh. Source: PDLT chapter 9.4, numerically for any activation and
     variances.
     """
     depth = len(averages.K)

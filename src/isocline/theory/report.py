@@ -64,8 +64,8 @@ class Report:
         return {**values, "layers": {name: plain(self.table[:, i]) for i, name in enumerate(COLUMNS)}}
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Kernel and NTK against depth, relative to layer 1, with the fluctuation of the kernel as a band;
-        returns the axes.
+        """Kernel and NTK against depth, relative to layer 1, with the fluctuation of the kernel as a band; returns
+        the axes.
         """
         if ax is None:
             import matplotlib.pyplot as plt
@@ -112,9 +112,7 @@ def make_report(theory: EffectiveTheory, outputs: int, K1: float) -> Report:
 
 
 def regime(v: float, best: float) -> str:
-    """Where a network stands: kernel-like, near the best depth, strongly coupled, or chaotic between
-    draws.
-    """
+    """Where a network stands: kernel-like, near the best depth, strongly coupled, or chaotic between draws."""
     if v < 0.25 * best:
         return "kernel-like: close to its infinite-width limit"
     if v <= best:

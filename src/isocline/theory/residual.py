@@ -1,5 +1,4 @@
-"""Fluctuations with residual connections ``z' = b + W s(z) + gamma z``, exact at the first order of one over
-width.
+"""Fluctuations with residual connections ``z' = b + W s(z) + gamma z``, exact at the first order of one over width.
 
 A skip keeps each preactivation correlated with the metric it was drawn from, through every Hermite order of
 ``s^2`` and not only the second: without ``z -> -z`` symmetry even a three-point function appears. The
@@ -56,11 +55,11 @@ def full_step(
     """One layer of the mean and the covariance of normalised Hermite polynomials ``h_p = He_p / sqrt(p!)`` of
     ``z / sqrt K``.
 
-    ``m_p = n E[h_p(z_j)]`` and ``psi_pq = n Cov(h_p(z_j), h_q(z_k))``, ``j != k``, shapes ``(P,)`` and ``(P,
-    P)``; ``t_p = <h_p s^2>``; c is the correlation ``gamma sqrt(K / K')`` of a neuron with itself one layer
-    on; `after` is K'. With ``X_p = n Cov(h_p, G)`` and ``G_v = n Var(G)`` for the metric ``G = C_b + C_W mean
-    s^2``: ``psi'_pq = c^(p+q) psi_pq + [q = 2] c^p X_p / (sqrt 2 K') + [p = 2] ... + [p = q = 2] G_v / (2
-    K'^2)``, and m' likewise from ``E exp(t z' - t^2 K' / 2)``.
+    ``m_p = n E[h_p(z_j)]`` and ``psi_pq = n Cov(h_p(z_j), h_q(z_k))``, ``j != k``, shapes ``(P,)`` and ``(P, P)``;
+    ``t_p = <h_p s^2>``; c is the correlation ``gamma sqrt(K / K')`` of a neuron with itself one layer on; `after` is
+    K'. With ``X_p = n Cov(h_p, G)`` and ``G_v = n Var(G)`` for the metric ``G = C_b + C_W mean s^2``:
+    ``psi'_pq = c^(p+q) psi_pq + [q = 2] c^p X_p / (sqrt 2 K') + [p = 2] ... + [p = q = 2] G_v / (2 K'^2)``, and m'
+    likewise from ``E exp(t z' - t^2 K' / 2)``.
     """
     orders = np.arange(len(t))
     s = t.copy()
@@ -87,8 +86,8 @@ def square_coefficients(activation: Activation, K: Array, orders: int = ORDERS) 
 
 
 def _quartic(a: Averages, C_W: float, skip: float) -> dict[str, Array]:
-    """``V' = C_W^2 Var s^2 + 4 gamma^2 C_W K^2 g' + chi_par^2 V``; ``G1' = chi_par G1 + C_W g'' (V + ...)
-    / 2`` as without a skip.
+    """``V' = C_W^2 Var s^2 + 4 gamma^2 C_W K^2 g' + chi_par^2 V``; ``G1' = chi_par G1 + C_W g'' (V + ...) / 2`` as
+    without a skip.
     """
     V, G1 = np.zeros(len(a.K)), np.zeros(len(a.K))
     for i, K in enumerate(a.K[:-1]):

@@ -1,6 +1,4 @@
-"""One input through a deep network: every coefficient of the effective theory up to the order one over
-width.
-"""
+"""One input through a deep network: every coefficient of the effective theory up to the order one over width."""
 
 from __future__ import annotations
 
@@ -31,9 +29,9 @@ NTK_FLUCTUATIONS = ("H1", "A", "B", "D", "F", "P", "Q", "R", "S", "T", "U")
 class SingleInput:
     """The coefficients of one input, each ``(depth,)``; index 0 is layer 1.
 
-    A coefficient X of the second and third line below enters an observable of layer l as ``X / n_(l-1)``, the
-    width before it. With a residual connection the fluctuations of the NTK are not known and are NaN; ``R, S,
-    T, U`` are NaN where s' jumps.
+    A coefficient X of the second and third line below enters an observable of layer l as ``X / n_(l-1)``, the width
+    before it. With a residual connection the fluctuations of the NTK are not known and are NaN; ``R, S, T, U`` are
+    NaN where s' jumps.
     """
 
     K: Array  # kernel: variance of a preactivation at infinite width
@@ -66,8 +64,8 @@ class SingleInput:
         )
 
     def ratios(self) -> dict[str, Array]:
-        """The coefficients without units, as multiples of powers of K and Theta: what is to be compared
-        with the width.
+        """The coefficients without units, as multiples of powers of K and Theta: what is to be compared with the
+        width.
         """
         K, Theta = self.K, self.Theta
         units = {"G1": K, "V": K**2, "H1": Theta, "D": K * Theta, "F": K * Theta}
@@ -159,15 +157,11 @@ def _step(
 ) -> Iterator[tuple[str, float]]:
     """The coefficients of layer i + 2 from those `x` of layer i + 1 (whose averages stand at index i)."""
     par, perp, h = C_W * a.g1[i], C_W * a.pp[i], C_W * a.dpp[i] / 2
+    apart = C_W * a.sq[i]  # chi_par - chi_perp
     V, G1, A, B, D, F, P, Q = (x[name] for name in ("V", "G1", "A", "B", "D", "F", "P", "Q"))
     omega = lW * a.g1[i] + 2 * h * Theta  # d Omega / dK with Omega = lW <s^2> + C_W Theta <s'^2>
     CC, s2p2, p4, spp2, q2p2 = C_W**2, a.s2p2[i], a.p4[i], a.spp2[i], a.q2p2[i]
-    var_ss, cov_sp, var_pp, apart = (
-        a.var_ss[i],
-        a.cov_sp[i],
-        a.var_pp[i],
-        C_W * a.sq[i],
-    )  # apart = chi_par - chi_perp
+    var_ss, cov_sp, var_pp = a.var_ss[i], a.cov_sp[i], a.var_pp[i]
     new_F = CC * s2p2 * Theta + rho * par**2 * F
 
     yield "V", CC * var_ss + rho * par**2 * V
@@ -213,12 +207,12 @@ def single_input(
 ) -> SingleInput:
     """Every coefficient of the effective theory for one input, layer by layer.
 
-    `K1` is the variance of a preactivation of layer 1, ``C_b + C_W |x|^2 / n_0``; `C_b` and ``C_W / fan-in``
-    are the variances of the biases and weights; `lambda_b` and ``lambda_w / fan-in`` their learning rates,
-    one number or ``(depth,)``; `skip` is gamma in ``z' = b + W s(z) + gamma z``; `width_ratio` is ``n_l /
-    n_(l-1)``, one number or ``(depth,)``. `residual_vertex` is "full" or, for comparison only, "quartic", the
-    four-point vertex without the odd and higher Hermite orders that a skip keeps alive. Source: PDLT chapters
-    4, 5, 8, 11 and appendix B. Raises ValueError or TypeError for settings that are none.
+    `K1` is the variance of a preactivation of layer 1, ``C_b + C_W |x|^2 / n_0``; `C_b` and ``C_W / fan-in`` are the
+    variances of the biases and weights; `lambda_b` and ``lambda_w / fan-in`` their learning rates, one number or
+    ``(depth,)``; `skip` is gamma in ``z' = b + W s(z) + gamma z``; `width_ratio` is ``n_l / n_(l-1)``, one number or
+    ``(depth,)``. `residual_vertex` is "full" or, for comparison only, "quartic", the four-point vertex without the
+    odd and higher Hermite orders that a skip keeps alive. Source: PDLT chapters 4, 5, 8, 11 and appendix B. Raises
+    ValueError or TypeError for settings that are none.
 
     >>> single_input("relu", depth=3, K1=1.0, C_b=0.0, C_W=2.0).V
     array([ 0.,  5., 10.])

@@ -1,5 +1,5 @@
-"""What the theory can see of a module: the nonlinearity before each layer of weights, and where residual
-branches join.
+"""What the theory can see of a module: the nonlinearity before each layer of weights, and where residual branches
+join.
 
 The module is traced symbolically by `torch.fx`. Every value is then one *root* (the input, the output of a
 weight layer, a sum of branches, a normalisation, or something else) seen through a pointwise function,
@@ -176,8 +176,8 @@ def ancestors(structure: Structure, root: fx.Node) -> set[fx.Node]:
 
 
 def _find_branches(structure: Structure) -> None:
-    """In every sum, tell the branch (it comes from the stream, or holds more weights) and the share of the
-    weights at its end.
+    """In every sum, tell the branch (it comes from the stream, or holds more weights) and the share of the weights at
+    its end.
 
     A stream that is multiplied by gamma < 1 leaves the branch ``1 - gamma^2``; the N others leave theirs 1 /
     N.

@@ -1,6 +1,4 @@
-"""Gradient flow of an infinitely wide network: what it predicts after any time of training, and with what
-spread.
-"""
+"""Gradient flow of an infinitely wide network: what it predicts after any time of training, and with what spread."""
 
 from __future__ import annotations
 
@@ -42,8 +40,8 @@ class Prediction:
         return {"time": plain(self.time), "mean": plain(self.mean), "covariance": plain(self.covariance)}
 
     def plot(self, ax: Axes | None = None, x: npt.ArrayLike | None = None) -> Axes:
-        """The mean of the first output with two standard deviations, against `x (M,)` or the inputs'
-        order; returns the axes.
+        """The mean of the first output with two standard deviations, against `x (M,)` or the inputs' order; returns
+        the axes.
         """
         if ax is None:
             import matplotlib.pyplot as plt
@@ -62,14 +60,14 @@ class Prediction:
 def gradient_flow(
     K: Array, Theta: Array, y: npt.ArrayLike, t: float = np.inf, *, learning_rate: float = 1.0
 ) -> Prediction:
-    """Gradient flow on ``(1/2) sum |z - y|^2`` from random weights, frozen NTK: the mean and covariance at
-    the test inputs.
+    """Gradient flow on ``(1/2) sum |z - y|^2`` from random weights, frozen NTK: the mean and covariance at the test
+    inputs.
 
-    `K` and `Theta` are ``(N + M, N + M)`` with the N training inputs first, `y` is ``(N,)`` or ``(N,
-    outputs)``. With ``M_t = Theta_aa^-1 (1 - exp(-eta t Theta_aa))`` and ``A = Theta_ba M_t``: ``mean = A
-    y``, ``cov = K_bb - A K_ab - K_ba A^T + A K_aa A^T``. A mean loss instead of the sum is a t divided by ``N
-    outputs``. Source: PDLT chapter 10. Raises ValueError for wrong shapes, a negative time, or equal training
-    inputs at ``t = inf``.
+    `K` and `Theta` are ``(N + M, N + M)`` with the N training inputs first, `y` is ``(N,)`` or ``(N, outputs)``. With
+    ``M_t = Theta_aa^-1 (1 - exp(-eta t Theta_aa))`` and ``A = Theta_ba M_t``: ``mean = A y``,
+    ``cov = K_bb - A K_ab - K_ba A^T + A K_aa A^T``. A mean loss instead of the sum is a t divided by ``N outputs``.
+    Source: PDLT chapter 10. Raises ValueError for wrong shapes, a negative time, or equal training inputs at
+    ``t = inf``.
     """
     t = float(check_number("t", t, least=0, finite=False))
     rate = float(check_number("learning_rate", learning_rate, above=0))

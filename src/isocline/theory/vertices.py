@@ -56,8 +56,7 @@ def many_fluctuations(
     *,
     width_ratio: float | npt.ArrayLike = 1.0,
 ) -> Fluctuations:
-    """Kernel, NTK and their fluctuations for up to four inputs (two where s' jumps), without residual
-    connections.
+    """Kernel, NTK and their fluctuations for up to four inputs (two where s' jumps), without residual connections.
 
     `K1 (N, N)`, the rest as in `single_input`. Source: PDLT chapters 4 (V, G1) and 8 (D, F, B, A), in the
     form with derivatives, which needs no inverse of K. Raises ValueError for more inputs, or for settings
@@ -134,8 +133,8 @@ def _right(X: Array, D: Array) -> Array:
 
 
 def _inherited_F(pp: Array, sq: Array, F: Array) -> Array:
-    """``sum <d_b(s1 s'3)> <d_c(s2 s'4)> F_b3c4``, b in {1, 3}, c in {2, 4}: F and the result are indexed
-    [1, 3, 2, 4].
+    """``sum <d_b(s1 s'3)> <d_c(s2 s'4)> F_b3c4``, b in {1, 3}, c in {2, 4}: F and the result are indexed [1, 3, 2,
+    4].
     """
     by_third = np.einsum("kkjl->kjl", F)  # b = 3: F_3324
     half = np.einsum("ik,ikjl->ikjl", pp, F) + np.einsum("ik,kjl->ikjl", sq, by_third)
