@@ -1,4 +1,4 @@
-"""The four commands, each a frozen dataclass: its fields are the options, their docstrings the help."""
+"""The commands, each a frozen dataclass: its fields are the options, their docstrings the help."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import tyro
+
+from .reconstruct import Generate, Reconstruct
 
 if TYPE_CHECKING:
     from isocline.lab import Claim, Report
@@ -167,6 +169,8 @@ COMMANDS: dict[str, type[Command]] = {
     "tour": Tour,
     "claims": Claims,
     "reproduce": Reproduce,
+    "reconstruct": Reconstruct,
+    "generate": Generate,
     "doctor": Doctor,
 }
 
