@@ -26,8 +26,9 @@ CONFIGURED: dict[str, dict[str, dict[str, Any]]] = {
         },
         "agtf": {"forcing": {"kind": "adaptive", "method": "product_upper_bound"}},
         "stf": {"forcing": {"kind": "none"}, "sequence_length": 221},
-        "ours": {
-            "forcing": {"kind": "constant", "alpha": 0.3}, "observation": "identity",
+        "ours": {  # three members of 100 000 updates, of which the validation part chooses one
+            "forcing": {"kind": "constant", "alpha": 0.3}, "observation": "identity", "regularization": 0.0,
+            "learning_rate": [3e-3, 1e-6], "seeds": 3, "updates": 100_000,
         },
     },
     "eeg": {
@@ -37,14 +38,16 @@ CONFIGURED: dict[str, dict[str, dict[str, Any]]] = {
         "gtf": {"forcing": {"kind": "constant", "alpha": 0.1}},
         "agtf": {"forcing": {"kind": "adaptive", "method": "arithmetic_mean"}},
         "stf": {"forcing": {"kind": "none"}, "sequence_length": 41},
-        "ours": {"forcing": {"kind": "constant", "alpha": 0.1}},
+        "ours": {
+            "forcing": {"kind": "constant", "alpha": 0.1}, "observation": "principal", "updates": 100_000,
+        },
     },
 }  # fmt: skip
 METHODS = ("gtf", "agtf", "stf", "ours")
 
 
 def _setting(data: str, method: str, updates: int, samples: int, **more: Any) -> dict[str, Any]:
-    fit = {**CONFIGURED[data]["all"], **CONFIGURED[data][method], "updates": updates, **more}
+    fit = {"updates": updates, **CONFIGURED[data]["all"], **CONFIGURED[data][method], **more}
     return {"data": data, "method": method, "samples": samples, "exponent_steps": 1000, "fit": fit}
 
 
