@@ -114,17 +114,20 @@ def nowhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("data", ["ecg", "eeg"])
-def test_without_its_recording_a_claim_is_not_decided_and_says_where_it_looked(data, nowhere, capsys):
+def test_a_recording_that_is_not_here_is_missed_by_name(data, nowhere):
+    with pytest.raises(Missing, match=f"folder: want a folder with {data}.*{nowhere}"):
+        fits.known(data)
+
+
+def test_without_its_recording_a_claim_is_not_decided_and_says_where_it_looked(nowhere, capsys):
     from isocline.cli import main
 
-    with pytest.raises(Missing, match=data):
-        fits.known(data)
     out = str(nowhere / "runs")
-    assert main(["reproduce", f"dynamics/table-1-{data}", "--jobs", "1", "--out", out]) == 0
+    assert main(["reproduce", "dynamics/table-1-ecg", "--jobs", "1", "--out", out]) == 0
     said = capsys.readouterr()
     assert "not decided" in said.out
     assert "1 skipped" in said.out
-    page = nowhere / "runs" / "dynamics" / f"table-1-{data}" / "tour" / "index.html"
+    page = nowhere / "runs" / "dynamics" / "table-1-ecg" / "tour" / "index.html"
     assert str(nowhere) in page.read_text()
 
 
