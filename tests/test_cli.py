@@ -32,8 +32,14 @@ def toys(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("tuor", "command: want one of tour, claims, reproduce, reconstruct, generate, doctor, got 'tuor'; did you mean tour"),
-        ("xyz", "command: want one of tour, claims, reproduce, reconstruct, generate, doctor, got 'xyz'; `isocline --help`"),
+        (
+            "tuor",
+            "command: want one of tour, claims, reproduce, reconstruct, generate, doctor, got 'tuor'; did you mean tour",
+        ),
+        (
+            "xyz",
+            "command: want one of tour, claims, reproduce, reconstruct, generate, doctor, got 'xyz'; `isocline --help`",
+        ),
         ("reproduce", "names: want at least one claim, got none; `isocline claims` lists them"),
         ("reproduce linear_model/wurst-case", "did you mean linear_model/worst-case"),
         (

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 STORED = Path(__file__).parent / "golden" / "public_names.json"
-MODULES = ["isocline", "isocline.lab", "isocline.linear_model", "isocline.linear_model.functional"]
+MODULES = [
+    "isocline",
+    "isocline.dynamics",
+    "isocline.dynamics.analysis",
+    "isocline.dynamics.functional",
+    "isocline.dynamics.measures",
+    "isocline.lab",
+    "isocline.linear_model",
+    "isocline.linear_model.functional",
+]
 
 
 def _signature(thing: object) -> str:

@@ -10,7 +10,7 @@ from isocline._core.files import CheckpointError
 from isocline.cli.reconstruct import Generate, Reconstruct
 from isocline.datasets.chaotic import lorenz63
 
-QUICK = ["--hidden-dim", "20", "--sequence-length", "30", "--updates", "1200", "--seeds", "2", "--rate", "50"]
+QUICK = ["--hidden-dim", "8", "--sequence-length", "30", "--updates", "1200", "--seeds", "2", "--rate", "50"]
 
 
 def _run(kind, *words):
@@ -41,7 +41,7 @@ def test_a_csv_becomes_a_page_a_model_scores_and_pictures(out, recording):
     page = (out / "index.html").read_text()
     assert "A reconstruction of lorenz" in page
     assert "Scored on the last 20%, which training never saw." in page
-    assert f"isocline reconstruct {recording} --out {out} --rate 50.0 --hidden-dim 20" in page
+    assert f"isocline reconstruct {recording} --out {out} --rate 50.0 --hidden-dim 8" in page
     assert len(list((out / "pictures").glob("*.png"))) == 7
     scores = json.loads((out / "scores.json").read_text())
     assert scores["channels"] == ["x", "y", "the z"]

@@ -75,7 +75,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Tour(_Run):
-    """Reproduce every claim in about a minute; the page with all figures is OUT/tour/index.html. Run again,
+    """Reproduce every claim in a few minutes; the page with all figures is OUT/tour/index.html. Run again,
     it computes only what is missing."""
 
     def run(self) -> int:

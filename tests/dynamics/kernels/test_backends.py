@@ -141,7 +141,8 @@ class TestEveryBackend:
 
     @pytest.mark.parametrize("clipped", [True, False])
     def test_gradcheck(self, backend, clipped):
-        small = {"M": 2, "L": 3, "T": 2, "D": 1} if backend == "triton" else {"T": 4, "D": 2}  # its interpreter is slow
+        slow = backend == "triton"  # its interpreter is
+        small = {"M": 2, "L": 3, "T": 2, "D": 1} if slow else {"T": 4, "D": 2}
         p = problem(5, B=2, driven=True, missing=0.2, **small)
         leaves = [v.requires_grad_() for k, v in p.items() if k not in ("forcing", "inputs")]
         alpha = torch.tensor([[0.3, 0.6][: small["D"]]], requires_grad=True)

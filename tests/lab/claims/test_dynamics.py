@@ -40,9 +40,9 @@ def made_up(claim, scale, seeds=3, **values):
 def test_every_figure_that_is_promised_is_measured(claim, scale):
     verdict = judge(claim, scale, made_up(claim, scale))
     judged = [row for row in verdict.rows if row.expected and scale in row.expected.scales]
-    assert judged
     assert all(row.values for row in judged), verdict.why
-    assert verdict.answer != "not decided"
+    assert bool(judged) == (verdict.answer != "not decided")
+    assert judged or (claim is table.EEG and scale == "tour")  # too short for anything about an EEG
 
 
 @pytest.mark.parametrize("claim", FITTED, ids=lambda claim: claim.name)
@@ -96,7 +96,12 @@ def test_every_setting_is_one_that_the_estimator_takes(claim):
 
 
 def test_a_fit_is_scored_on_the_test_series():
-    fit = {"hidden_dim": 10, "updates": 20, "sequence_length": 20, "forcing": {"kind": "constant", "alpha": 0.5}}
+    fit = {
+        "hidden_dim": 10,
+        "updates": 20,
+        "sequence_length": 20,
+        "forcing": {"kind": "constant", "alpha": 0.5},
+    }
     setting = {"data": "lorenz63", "samples": 2000, "exponent_steps": 200, "fit": fit}
     found = fits.run(setting, 0, "cpu")
     assert found.values["alpha"] == 0.5

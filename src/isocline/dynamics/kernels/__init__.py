@@ -24,7 +24,7 @@ BACKENDS = ("auto", "reference", "cpu", "parallel", "triton")
 
 def availability() -> dict[str, str]:
     """Every backend but "auto": "available", or what it lacks on this machine."""
-    found = dict.fromkeys(BACKENDS[1:], "available")
+    found: dict[str, str] = dict.fromkeys(BACKENDS[1:], "available")
     if find_spec("triton") is None:
         found["triton"] = "not available: pip install triton"
     elif not torch.cuda.is_available():

@@ -29,7 +29,7 @@ class Trajectory:
 
     fed: Tensor
     iterations: int  # Newton steps taken
-    residual: float  # largest |y_t - G(y_{t-1})| / (1 + |y_t|) of any step; NaN if Newton left the finite numbers
+    residual: float  # largest |y_t - G(y_{t-1})| / (1 + |y_t|) of a step; NaN: it left the finite numbers
     converged: bool  # False: ``fed`` is no trajectory
 
 

@@ -63,7 +63,7 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
         warnings.simplefilter("ignore", DivergedWarning)
         estimator.fit(train)
     seconds = time.process_time() - begun
-    other = None if test is train else train  # a recording without a test set: its halves make the noise floor
+    other = None if test is train else train  # without a test set its halves make the noise floor
     scores = estimator.score(
         test, other=other, units="data", exponent_steps=setting.get("exponent_steps", 4000)
     )
