@@ -15,19 +15,14 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache
 
-_njit: Any = njit  # its stubs do not know all its options
-
 SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 ).hexdigest()
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile as part of what calls it. A division by zero gives infinity or NaN, as in NumPy.
-
-    Python does not call it, so the way there is not compiled: that would take a third longer.
-    """
-    return _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compile as part of what calls it. A division by zero gives infinity or NaN, as in NumPy."""
+    return njit(error_model="numpy")(function)
 
 
 class _SourcesCache(FunctionCache):
@@ -37,6 +32,6 @@ class _SourcesCache(FunctionCache):
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile at the first call, without the interpreter's lock, and keep the result on disk."""
-    dispatcher: Any = _njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
     dispatcher._cache = _SourcesCache(function)
     return dispatcher
