@@ -148,7 +148,7 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
                 X, weight = X[kept], weight[kept]
                 classes, index = many(*np.unique(classes[index[kept]], return_inverse=True))
             share = None if weight.min() == weight.max() else weight / weight.sum()
-        task = Task(X, index, len(classes), share, settings, self._generator())
+        task = Task(X, index, len(classes), share, settings, self._seed())
         fit = (pair if len(classes) == 2 else STRATEGIES[self.multi_class])(task, self._start(classes))
         self.classes_ = classes
         self._learn(fit, task)
@@ -171,10 +171,10 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
             self.precondition, self.stop, float(self.margin_tol),
         )  # fmt: skip
 
-    def _generator(self) -> np.random.Generator:
-        if self.random_state is None or isinstance(self.random_state, (int, np.integer)):
-            return np.random.default_rng(0 if self.random_state is None else self.random_state)
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return 0
+        return int(check_random_state(self.random_state).randint(2**31))
 
     def _start(self, classes: npt.NDArray[Any]) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_") or not np.array_equal(self.classes_, classes):

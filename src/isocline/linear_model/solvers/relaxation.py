@@ -35,11 +35,12 @@ NEAR, DEEP = 0.01, 0.2  # how far to pull in repair: of the usual margin, or of 
 PATIENCE = 4  # rounds without fewer wrong rows
 
 
-def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, rng: np.random.Generator) -> Walk:
+def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, seed: int) -> Walk:
     """Search for a separator of two classes until there is one, or until rounds stop making progress.
 
     ``walk.separated_at`` counts the rounds of repairing and looking, the first look included.
     """
+    rng = np.random.default_rng(seed)
     rows = replace(rows, coordinates=sampled_coordinates(rows))
     plane = Plane(rows, kernels)
     plane.learn(learning_order(rows, rng), pull=PULL)
