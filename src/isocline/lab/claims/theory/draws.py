@@ -93,7 +93,7 @@ def _tangent(theory: EffectiveTheory, nets: int, generator: torch.Generator) -> 
         inputs.append(s.square().mean(1, dtype=torch.float64))
         slopes.append(slope)
         weights.append(W)
-    gradient, H = torch.ones(nets, 1), torch.zeros(nets, dtype=torch.float64)
+    gradient, H = torch.ones(nets, 1, dtype=torch.float32), torch.zeros(nets, dtype=torch.float64)
     for i in reversed(range(L)):
         H += gradient.square().sum(1, dtype=torch.float64) * (
             theory.lambda_b[i] + theory.lambda_w[i] * inputs[i]

@@ -168,6 +168,7 @@ def _gradient_dots(ax: Axes, records: list[Record]) -> None:
             found = record.values[what]
             color = ORANGE if what == "before" else TEAL
             ax.plot(found, [y + shift] * len(found), look, color=color, markersize=4.5, alpha=0.7)
+    ax.set_xlim(min(-26.0, *(min(record.values["before"]) - 1 for record in records)), 3.0)
     label(ax, -22, -0.15, "PyTorch's defaults", ORANGE, dx=10)
     label(ax, 0, 0.15, OURS, TEAL, dx=-10, ha="right")
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="gradient norm, first layer over last")

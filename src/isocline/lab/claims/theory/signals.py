@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,11 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     for W, slope in zip(reversed(weights), reversed(slopes), strict=True):
         gradient = slope * (gradient.astype(np.float32) @ W)
         size.append(np.mean(gradient**2))
-    return Measurement({}, {"kernel": np.log10(kernel), "gradient": np.log10(size[::-1])})
+    return Measurement({}, {"kernel": _decades(kernel), "gradient": _decades(size[::-1])})
+
+
+def _decades(values: Sequence[np.floating]) -> np.ndarray:
+    return np.log10(np.maximum(values, 1e-300))  # a narrow ReLU network can die
 
 
 def predicted(setting: dict[str, Any]) -> dict[str, np.ndarray]:

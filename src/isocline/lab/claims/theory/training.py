@@ -49,8 +49,11 @@ def learned(width: int, depth: int, nets: int, steps: int, seed: int) -> Tensor:
     target = torch.nn.functional.one_hot(y, 10).float().T
     generator = torch.Generator().manual_seed(seed)
     fan_in, out = [x.shape[1]] + [width] * (depth - 1), [width] * (depth - 1) + [10]
-    W = [torch.randn(nets, o, i, generator=generator) * i**-0.5 for i, o in zip(fan_in, out, strict=True)]
-    b = [torch.zeros(nets, o, 1) for o in out]
+    W = [
+        torch.randn(nets, o, i, generator=generator, dtype=torch.float32) * i**-0.5
+        for i, o in zip(fan_in, out, strict=True)
+    ]
+    b = [torch.zeros(nets, o, 1, dtype=torch.float32) for o in out]
     for parameter in (*W, *b):
         parameter.requires_grad_()
     eta = theory.largest_learning_rate(x.double()) / 2
