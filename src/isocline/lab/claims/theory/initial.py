@@ -201,7 +201,7 @@ INITIAL = Claim(
         ),
     ),
     scales={
-        "tour": _scale(3, ("SGD, rate 0.1", "Adam, rate 0.001"), 120, 1, "20 seconds"),
+        "tour": _scale(3, ("SGD, rate 0.1", "Adam, rate 0.001"), 100, 1, "15 seconds"),
         "small": _scale(10, tuple(RIVALS), 300, 3, "6 minutes"),
         "paper": _scale(20, tuple(RIVALS), 1000, 10, "an hour"),
     },

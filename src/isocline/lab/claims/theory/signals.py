@@ -163,7 +163,7 @@ SIGNALS = Claim(
         ),
     ),
     scales={
-        "tour": _scale(400, 3, "8 seconds"),
+        "tour": _scale(400, 3, "5 seconds"),
         "small": _scale(1000, 10, "3 minutes"),
         "paper": _scale(2000, 30, "half an hour; 1.6 GB"),
     },

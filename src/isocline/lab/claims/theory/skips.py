@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SKIPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 DRAWN = {("relu", 0.5): SKY, ("relu", 0.9): PLUM, ("tanh", 0.5): TEAL}
 DEPTH = 12
-HEADLINE = "ReLU: most that the textbook's quartic vertex underestimates ν, times"
+HEADLINE = "ReLU: most that the quartic vertex underestimates ν, times"
 WEAK = "ReLU: ν with a skip of 0.5, full vertex"
 MEASURED = "{}, skip {:g}: V at layer 12, networks over full vertex"
 QUARTIC = "{}, skip {:g}: V at layer 12, networks over quartic vertex"
@@ -133,9 +133,9 @@ SKIP = Claim(
     name="theory/skips",
     paper=PAPER,
     sentence=(
-        "A residual connection changes how deep a network may be. The textbook's quartic vertex leaves out "
-        "fluctuations that a skip keeps alive and underestimates a ReLU network's up to 3.6 times; a weak ReLU "
-        "skip makes things worse, a strong one much better."
+        "A residual connection changes how deep a network may be. The quartic vertex that is quoted from "
+        "the textbook leaves out fluctuations that a skip keeps alive and underestimates a ReLU network's up to "
+        "3.6 times; a weak ReLU skip makes things worse, a strong one much better."
     ),
     expected=(
         Expected(
@@ -156,8 +156,8 @@ SKIP = Claim(
             )
             for a, g in DRAWN
         ),
-        Expected(QUARTIC.format("ReLU", 0.5), 1.25, ">=", source="appendix B, quartic: too low"),
-        Expected(QUARTIC.format("ReLU", 0.9), 1.5, ">=", source="appendix B, quartic: too low"),
+        Expected(QUARTIC.format("ReLU", 0.5), 1.25, ">=", source="the form quoted from appendix B: too low"),
+        Expected(QUARTIC.format("ReLU", 0.9), 1.5, ">=", source="the form quoted from appendix B: too low"),
     ),
     scales={
         "tour": _scale(12_000, 1, "6 seconds"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DEPTHS = {"tanh": (2, 3, 5, 9, 15), "relu": (2, 3, 4, 6)}  # nu L / n < 0.5 at the narrower width
+DEPTHS = {"tanh": (2, 3, 5, 8, 12), "relu": (2, 3, 4, 6)}  # nu L / n < 0.5 at the narrower width
 WIDTH = 48
 MEAN = "{}, {} layers: mean NTK, networks over theory"
 SPREAD = "{}, {} layers: variance of the NTK, networks over theory"
@@ -85,8 +85,8 @@ def plot(records: list[Record]) -> dict[str, Figure]:
                 dy=9 if what == "mean" and name == "relu" else 0,
             )
             _dots(ax, own, what, COLORS[name], {L: one**power for L, one in unit.items()})
-    axes[0].set(xlabel="layers", ylabel="mean NTK / Θ", ylim=(0.8, 1.2), xlim=(1.5, 17))
-    axes[1].set(xlabel="layers", ylabel="n × variance of the NTK / Θ²", ylim=(0, None), xlim=(1.5, 17))
+    axes[0].set(xlabel="layers", ylabel="mean NTK / Θ", ylim=(0.8, 1.2), xlim=(1.5, 14))
+    axes[1].set(xlabel="layers", ylabel="n × variance of the NTK / Θ²", ylim=(0, None), xlim=(1.5, 14))
     axes[0].set_title("The mean is that of infinite width")
     axes[1].set_title("The spread grows with depth")
     return {"tangent-kernel": figure}

@@ -154,7 +154,7 @@ TRAINING = Claim(
         Expected(SAME, 0.2, ">=", source="the same: at equal depth the wider network learns more"),
     ),
     scales={
-        "tour": _scale([12, 24, 48], 6, STEPS, 1, "20 seconds"),
+        "tour": _scale([12, 24, 48], 6, STEPS, 1, "10 seconds"),
         "small": _scale([12, 24, 48], 16, STEPS, 3, "4 minutes"),
         "paper": _scale([12, 24, 48, 96], 16, STEPS, 6, "2 hours"),
     },
