@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DEPTHS = {"tanh": (2, 3, 5, 8, 12), "relu": (2, 3, 4, 6)}  # nu L / n < 0.5 at the narrower width
+DEPTHS = {"tanh": (2, 3, 5, 8, 12), "relu": (2, 3, 4, 6)}  # (A + 2 B) / (n Theta^2) < 0.2 at the narrower width
 WIDTH = 48
 MEAN = "{}, {} layers: mean NTK, networks over theory"
 SPREAD = "{}, {} layers: variance of the NTK, networks over theory"
@@ -117,7 +117,7 @@ TANGENT = Claim(
         for a, depths in DEPTHS.items()
         for L in depths
         for promise in (
-            Expected(MEAN.format(NAMES[a], L), 1.0, "~", 0.03, source="chapter 9, eq. (9.5)"),
+            Expected(MEAN.format(NAMES[a], L), 1.0, "~", 0.03, source="chapter 9: Θ recursion"),
             Expected(SPREAD.format(NAMES[a], L), 1.0, "~", 0.2, source="chapter 8: A and B"),
         )
     ],
