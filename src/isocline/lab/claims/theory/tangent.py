@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DEPTHS = {"tanh": (2, 3, 5, 8, 12), "relu": (2, 3, 4, 6)}  # (A + 2 B) / (n Theta^2) < 0.2 at the narrower width
+# where (A + 2 B) / (n Theta^2) is below 0.2 at the narrower width
+DEPTHS = {"tanh": (2, 3, 5, 8, 12), "relu": (2, 3, 4, 6)}
 WIDTH = 48
 MEAN = "{}, {} layers: mean NTK, networks over theory"
 SPREAD = "{}, {} layers: variance of the NTK, networks over theory"
