@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 STORED = Path(__file__).parent / "golden" / "public_names.json"
-MODULES = ["isocline", "isocline.lab", "isocline.linear_model", "isocline.linear_model.functional"]
+MODULES = [
+    "isocline",
+    "isocline.lab",
+    "isocline.linear_model",
+    "isocline.linear_model.functional",
+    "isocline.theory",
+    "isocline.theory.functional",
+]
 
 
 def _signature(thing: object) -> str:
