@@ -25,9 +25,8 @@ Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
 # Rows, and numbers, from which centre, metric and bias are found: about right will do.
 LENT = 25  # rows of a class that share the weight it lacks in a bound
-PARTS, BURN = 8, 3  # learn in so many parts; the mean is taken over those after the first few
 CHOSEN = 500  # rows that choose between the mean of a walk and its end
-SAMPLE, SAMPLED = 512, 1 << 16
+SAMPLE, SAMPLED = 512, 1 << 17
 ALIKE = 3.0  # columns whose spread differs by less need no metric
 ORDINARY = 1e30  # float32 squares hold between 1 / this and this; other data walk in float64
 
@@ -94,14 +93,12 @@ class Plane:
         return self._relax(order, self.w[:0], pull, target, len(order))
 
     def learn(self, order: Array, *, pull: float) -> None:
-        """Visit the rows of `order` once, or until a part of them comes without a mistake; then stand at the mean of
-        the walk but its beginning, if that has fewer rows wrong.
+        """Visit the rows of `order` once, then stand at the mean of the walk's second half, if that has fewer
+        rows wrong.
         """
         drift = np.zeros_like(self.w)
         self.state[[DRIFT_PLUS, DRIFT_MINUS, COUNT, DRIFT_SHIFT]] = 0.0
-        for k, part in enumerate(np.array_split(order, PARTS)):
-            if self._relax(part, drift, pull, 1.0, 0 if k >= BURN else len(part)) == 0 and k > BURN:
-                break
+        self._relax(order, drift, pull, 1.0, len(order) // 2)
         sample = order[:: max(1, len(order) // CHOSEN)]
         last, mistakes = (self.w.copy(), self.state.copy()), self.margins(sample)[0]
         count = max(1.0, float(self.state[COUNT]))
