@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 
+from .reconstruct import Generate, Reconstruct
 from .theory import Theory
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Tour(_Run):
-    """Reproduce every claim in about a minute; the page with all figures is OUT/tour/index.html. Run again,
+    """Reproduce every claim in a few minutes; the page with all figures is OUT/tour/index.html. Run again,
     it computes only what is missing."""
 
     def run(self) -> int:
@@ -169,6 +170,8 @@ COMMANDS: dict[str, type[Command]] = {
     "tour": Tour,
     "claims": Claims,
     "reproduce": Reproduce,
+    "reconstruct": Reconstruct,
+    "generate": Generate,
     "theory": Theory,
     "doctor": Doctor,
 }
