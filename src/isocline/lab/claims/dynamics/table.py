@@ -165,7 +165,7 @@ ECG = Claim(
         100_000,
         {
             "tour": (6000, 1, "10 seconds, the ECG recording"),
-            "small": (250_000, 5, "an hour, the ECG recording"),
+            "small": (250_000, 5, "an hour on two cores, the ECG recording"),
             "paper": (250_000, 20, "4 hours, the ECG recording"),
         },
     ),
@@ -190,8 +190,8 @@ EEG = Claim(
         10_000,
         {
             "tour": (600, 1, "15 seconds, the EEG recording"),
-            "small": (60_000, 5, "2 hours, the EEG recording"),
-            "paper": (250_000, 20, "a day and a half, the EEG recording"),
+            "small": (250_000, 5, "an hour on two cores, the EEG recording"),
+            "paper": (250_000, 20, "4 hours, the EEG recording"),
         },
     ),
     run=run,
