@@ -1,0 +1,130 @@
+"""Gated propagation along the directed paths of a graph: the public door and the choice of a backend."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isocline._core.checks import check_choice, wrong
+from isocline.plstm.graph import DagBatch
+from isocline.plstm.kernels import graph_dense, graph_paths, graph_reference, graph_sweep
+
+BACKENDS = {
+    "reference": graph_reference.plstm_graph,
+    "dense": graph_dense.plstm_graph,
+    "paths": graph_paths.plstm_graph,
+    "sweep": graph_sweep.plstm_graph,
+}
+DENSE_EDGES = 512  # a graph with more edges is swept, whatever else
+DENSE_PADDING = 4.0  # so many times the sweep's multiplications are still faster as one matrix product
+
+
+def plstm_graph(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    source: Tensor,
+    transition: Tensor,
+    mark: Tensor,
+    direct: Tensor,
+    graph: DagBatch,
+    *,
+    backend: str = "auto",
+    check: bool = False,
+) -> Tensor:
+    """A linear recurrence on a directed acyclic graph; matrix states ``C_e`` live on its edges.
+
+    ``C_e = S_e k_n v_n^T + sum over e' into n of T_{e' e} C_e'`` for every edge e that leaves node n, and
+    ``h_n = sum over e into n of M_e C_e^T q_n + D_n (q_n . k_n) v_n``, without the scale ``dk^-1/2``.
+
+    Shapes: q, k ``(..., N, dk)``; v ``(..., N, dv)``; source, mark ``(..., E)`` in the order of ``graph.edges``; transition
+    ``(..., L)`` in the order of ``graph.arcs``; direct ``(..., N)``; returns ``(..., N, dv)`` in v's dtype. ``...`` are the
+    same axes everywhere, such as heads; a batch of graphs is one `DagBatch`.
+
+    ``backend``: ``"dense"`` solves for all paths at once, for many small graphs; ``"sweep"`` goes level by level in time and
+    memory linear in the edges; ``"reference"`` is the recursion as written; ``"auto"`` chooses by size. ``check=True`` also
+    looks at the values of the transitions (a pass over them, and a wait for the device).
+    Raises: ValueError for shapes that do not fit, and, with ``check``, for transitions that may explode: in P-mode neither
+    the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1.
+    Source: pLSTM, sections 2 and 3.
+    """
+    _check_shapes(q, k, v, source, transition, mark, direct, graph)
+    if check:
+        check_stable(transition, graph)
+    name = backend if backend != "auto" else _choice(graph, q.shape[-1] * v.shape[-1])
+    check_choice("backend", name, ("auto", *BACKENDS))
+    return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
+
+
+def column_sums(transition: Tensor, graph: DagBatch, *, rows: bool = False) -> Tensor:
+    """``sum over e of |T_{e' e}|`` for every incoming edge e' (``rows``: over e' for every e): the L1 (L∞) norm's bound.
+
+    Shapes: transition ``(..., L)``; returns ``(..., E)``. At most 1 everywhere: states cannot grow.
+    """
+    kept = transition.new_zeros(*transition.shape[:-1], graph.num_edges)
+    return kept.index_add(-1, graph.arcs[:, 1 if rows else 0], transition.abs())
+
+
+def check_stable(transition: Tensor, graph: DagBatch) -> None:
+    """Raise a ValueError unless states and gradients are bounded on this graph whatever its size.
+
+    In D-mode |T| <= 1 is enough, since no two edges have more than one path between them. In P-mode the columns must sum to
+    at most 1 (states bounded in L1, gradients in L∞), or the rows (the dual).
+    """
+    most = 1 + 16 * torch.finfo(transition.dtype).eps * max(graph.max_edges, 1)
+    if graph.mode == "D":
+        largest = float(transition.detach().abs().amax()) if transition.numel() else 0.0
+        if not largest <= most:
+            advice = "pass them through tanh, or check=False"
+            raise wrong("transition", "entries of size at most 1 in D-mode", f"one of size {largest:.4g}", advice)
+        return
+    sums = [column_sums(transition.detach(), graph, rows=rows) for rows in (False, True)]
+    found = [float(x.amax()) if x.numel() else 0.0 for x in sums]
+    if not min(found) <= most:
+        want = "for every incoming edge (or for every outgoing one) sizes that sum to at most 1 in P-mode"
+        got = f"sums up to {found[0]:.4g} (and {found[1]:.4g})"
+        raise wrong("transition", want, got, "divide by the sums, use mode='D', or check=False")
+
+
+def _choice(graph: DagBatch, state: int) -> str:
+    """Dense while its padded matrices cost no more than the states on the edges would."""
+    m, n = graph.max_edges, graph.max_nodes
+    solved = graph.num_graphs * (m * m * n + 2 * m * n * n)
+    swept = (graph.num_edges + graph.num_arcs) * state
+    return "dense" if m <= DENSE_EDGES and solved <= DENSE_PADDING * max(swept, 1) else "sweep"
+
+
+def _check_shapes(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    source: Tensor,
+    transition: Tensor,
+    mark: Tensor,
+    direct: Tensor,
+    graph: DagBatch,
+) -> None:
+    if q.dim() < 2:
+        raise wrong("q", "shape (..., N, dk)", tuple(q.shape), "nodes next to last, features last")
+    lead = tuple(q.shape[:-2])
+    N, E, L = graph.num_nodes, graph.num_edges, graph.num_arcs
+    wanted = {
+        "q": (q, (*lead, N, q.shape[-1]), "N nodes"),
+        "k": (k, tuple(q.shape), "as q"),
+        "v": (v, (*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
+        "source": (source, (*lead, E), "E = graph.num_edges"),
+        "transition": (transition, (*lead, L), "L = graph.num_arcs"),
+        "mark": (mark, (*lead, E), "E = graph.num_edges"),
+        "direct": (direct, (*lead, N), "N = graph.num_nodes"),
+    }
+    for name, (tensor, want, what) in wanted.items():
+        if tuple(tensor.shape) != want:
+            axis = _first_difference(tuple(tensor.shape), want)
+            raise wrong(name, f"shape {want} ({what})", f"{tuple(tensor.shape)}", axis)
+
+
+def _first_difference(got: tuple[int, ...], want: tuple[int, ...]) -> str:
+    if len(got) != len(want):
+        return f"it has {len(got)} axes where {len(want)} are wanted"
+    axis = next(i for i, (a, b) in enumerate(zip(got, want, strict=True)) if a != b)
+    return f"axis {axis} has {got[axis]} where {want[axis]} is wanted; q's leading axes are shared by all"
