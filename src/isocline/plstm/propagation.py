@@ -15,8 +15,8 @@ BACKENDS = {
     "paths": graph_paths.plstm_graph,
     "sweep": graph_sweep.plstm_graph,
 }
-DENSE_EDGES = 512  # a graph with more edges is swept, whatever else
-DENSE_PADDING = 4.0  # so many times the sweep's multiplications are still faster as one matrix product
+DENSE_EDGES = 512  # a graph with more edges is too long a solve
+MASK_COST = 4.0  # a mask's multiplications are so many times as fast as those of the states, which memory holds up
 
 
 def plstm_graph(
@@ -41,9 +41,10 @@ def plstm_graph(
     ``(..., L)`` in the order of ``graph.arcs``; direct ``(..., N)``; returns ``(..., N, dv)`` in v's dtype. ``...`` are the
     same axes everywhere, such as heads; a batch of graphs is one `DagBatch`.
 
-    ``backend``: ``"dense"`` solves for all paths at once, for many small graphs; ``"sweep"`` goes level by level in time and
-    memory linear in the edges; ``"reference"`` is the recursion as written; ``"auto"`` chooses by size. ``check=True`` also
-    looks at the values of the transitions (a pass over them, and a wait for the device).
+    ``backend``: ``"dense"`` and ``"paths"`` find what reaches every node of a small graph from every other, by one batched
+    triangular solve or level by level; ``"sweep"`` carries the states, in time and memory linear in the edges;
+    ``"reference"`` is the recursion as written; ``"auto"`` chooses by size and device. ``check=True`` also looks at the values
+    of the transitions (a pass over them, and a wait for the device).
     Raises: ValueError for shapes that do not fit, and, with ``check``, for transitions that may explode: in P-mode neither
     the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1.
     Source: pLSTM, sections 2 and 3.
@@ -51,7 +52,7 @@ def plstm_graph(
     _check_shapes(q, k, v, source, transition, mark, direct, graph)
     if check:
         check_stable(transition, graph)
-    name = backend if backend != "auto" else _choice(graph, q.shape[-1] * v.shape[-1])
+    name = backend if backend != "auto" else _choice(graph, q, v)
     check_choice("backend", name, ("auto", *BACKENDS))
     return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
 
@@ -86,12 +87,15 @@ def check_stable(transition: Tensor, graph: DagBatch) -> None:
         raise wrong("transition", want, got, "divide by the sums, use mode='D', or check=False")
 
 
-def _choice(graph: DagBatch, state: int) -> str:
-    """Dense while its padded matrices cost no more than the states on the edges would."""
-    m, n = graph.max_edges, graph.max_nodes
-    solved = graph.num_graphs * (m * m * n + 2 * m * n * n)
-    swept = (graph.num_edges + graph.num_arcs) * state
-    return "dense" if m <= DENSE_EDGES and solved <= DENSE_PADDING * max(swept, 1) else "sweep"
+def _choice(graph: DagBatch, q: Tensor, v: Tensor) -> str:
+    """Masks while they cost no more than the states on the edges would: by one solve on a GPU, by sweeps elsewhere."""
+    m, n, dk, dv = graph.max_edges, graph.max_nodes, q.shape[-1], v.shape[-1]
+    states = MASK_COST * (graph.num_edges + graph.num_arcs + 1) * dk * dv
+    attention = graph.num_graphs * n * n * (dk + dv)
+    if q.is_cuda and m <= DENSE_EDGES and graph.num_graphs * m * n * (m + n) + attention <= states:
+        return "dense"
+    swept = (graph.num_edges + graph.num_arcs) * n
+    return "paths" if swept + attention <= states else "sweep"
 
 
 def _check_shapes(
