@@ -46,6 +46,14 @@ class Fields:
         assert tensor is not None
         return tensor
 
+    @property
+    def one_channel(self) -> bool:
+        """Whether every channel axis has one entry."""
+        return all(
+            t is None or set(t.shape[t.dim() - len(_channels(name)) :]) <= {1}
+            for name, t in self.tensors.items()
+        )
+
     def result(self, y: Tensor) -> Tensor:
         """``(B, axes, dv, JO)`` as ``(..., axes, dv[, JO])``, in the dtype of q, k and v."""
         return self.state(y).to(self.dtype)

@@ -126,7 +126,9 @@ def plstm_2d(
     fields = joined(tensors, axes)
     if check:
         stability.check_grid(fields)
-    y, border = kernels.grid(backend, fields, tuple(gates), _scale(scale, q, fields), return_state)
+    y, border = kernels.grid(
+        backend, fields, tuple(fields[name] for name in gates), _scale(scale, q, fields), return_state
+    )
     if border is None:
         return fields.result(y)
     return fields.result(y), (fields.state(border[0]), fields.state(border[1]))
