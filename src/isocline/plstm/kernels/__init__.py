@@ -1,0 +1,105 @@
+"""The recursions, one file per way of computing them; ``reference`` is the truth."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..._core.checks import check_choice, wrong
+from ..arguments import Fields
+from . import dense, reference, tiled
+
+Border = tuple[Tensor, Tensor]
+Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
+
+LINES = ("auto", "reference")
+GRIDS = ("auto", "reference", "dense", "tiled")
+DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
+
+
+def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
+    """y ``(B, N, dv, JO)`` and the last state ``(B, dk, dv, JT)`` of a sequence."""
+    check_choice("backend", backend, LINES)
+    q, k, v, source, transition, mark = (
+        fields.given(name) for name in ("q", "k", "v", "source", "transition", "mark")
+    )
+    state = fields["initial_state"]
+    if state is None:
+        state = q.new_zeros(q.shape[0], q.shape[2], v.shape[2], transition.shape[-1])
+    return reference.plstm_1d(q * scale, k, v, source, transition, mark, fields["direct"], state)
+
+
+def grid(
+    backend: str, fields: Fields, gates: Gates, scale: float, want_state: bool
+) -> tuple[Tensor, Border | None]:
+    """One direction of a grid, ``(B, X, Y, dv, JO)``, and, if wanted, the states that leave; gates ``(B, X, Y, ...)``."""
+    if fields.one_channel:
+        one = tuple(None if gate is None else gate.unsqueeze(1) for gate in gates)
+        border = None if (given := _given(fields)) is None else (given[0].unsqueeze(1), given[1].unsqueeze(1))
+        y, border = _quadrants(backend, fields, one, (0,), border, scale, want_state)
+        return y, None if border is None else (border[0].squeeze(1), border[1].squeeze(1))
+    check_choice("backend", backend, GRIDS)
+    if backend not in ("auto", "reference"):
+        do = "use backend='auto'"
+        raise wrong("backend", "'reference' for gates of several channels", repr(backend), do)
+    q, k, v = (fields.given(name) for name in ("q", "k", "v"))
+    JT = next((gate.shape[-1] for gate in gates[2:6] if gate is not None), 1)
+    border = _given(fields) or _nothing(q, v, (JT,))
+    y, border = reference.plstm_2d(q * scale, k, v, gates, fields["direct"], border)
+    return y, border if want_state else None
+
+
+def quadrants(
+    backend: str,
+    fields: Fields,
+    gates: Gates,
+    directions: tuple[int, ...],
+    scale: float,
+    want_state: bool,
+) -> tuple[Tensor, Border | None]:
+    """The sum over directions, ``(B, X, Y, dv, 1)``, and, if wanted, the states that leave; gates ``(B, O, X, Y, ...)``."""
+    return _quadrants(backend, fields, gates, directions, _given(fields), scale, want_state)
+
+
+def _quadrants(
+    backend: str,
+    fields: Fields,
+    gates: Gates,
+    directions: tuple[int, ...],
+    border: Border | None,
+    scale: float,
+    want_state: bool,
+) -> tuple[Tensor, Border | None]:
+    check_choice("backend", backend, GRIDS)
+    q, k, v = (fields.given(name) for name in ("q", "k", "v"))
+    X, Y = q.shape[1:3]
+    states = want_state or border is not None
+    if backend == "auto":
+        backend = "tiled" if X * Y > DENSE_NODES or (states and max(X, Y) > tiled.SIDE) else "dense"
+    if backend == "reference":
+        border = border or _nothing(q, v, (1,), len(directions))
+        y, border = reference.quadrants(q * scale, k, v, gates, fields["direct"], directions, border)
+        return y, border if want_state else None
+    plain = tuple(_plain(gate, 4) for gate in gates)
+    arguments = (*(t.squeeze(-1) for t in (q, k, v)), plain, _plain(fields["direct"], 3), directions, scale)
+    if backend == "dense" and not states:
+        return dense.quadrants(*arguments).unsqueeze(-1), None
+    side = tiled.SIDE if backend == "tiled" else max(X, Y)
+    enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
+    y, border = tiled.quadrants(*arguments, enters, side)
+    return y.unsqueeze(-1), (border[0].unsqueeze(-1), border[1].unsqueeze(-1)) if want_state else None
+
+
+def _given(fields: Fields) -> Border | None:
+    if "initial_state[0]" not in fields.tensors:
+        return None
+    return fields.given("initial_state[0]"), fields.given("initial_state[1]")
+
+
+def _nothing(q: Tensor, v: Tensor, channels: tuple[int, ...], *directions: int) -> Border:
+    B, X, Y, dk = q.shape[:4]
+    rest = (dk, v.shape[3], *channels)
+    return q.new_zeros(B, *directions, Y, *rest), q.new_zeros(B, *directions, X, *rest)
+
+
+def _plain(gate: Tensor | None, axes: int) -> Tensor | None:
+    return None if gate is None else gate.reshape(gate.shape[:axes])
