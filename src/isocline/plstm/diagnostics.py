@@ -91,9 +91,7 @@ def too_shallow(
     )
 
 
-def _depths(
-    edges: Index, levels: Index, batch: Index, edge_batch: Index, count: int
-) -> tuple[Index, Index]:
+def _depths(edges: Index, levels: Index, batch: Index, edge_batch: Index, count: int) -> tuple[Index, Index]:
     """Edges on the longest directed path, and the diameter's lower bound, of each graph."""
     depth = np.zeros(count, dtype=np.int64)
     np.maximum.at(depth, edge_batch, levels + 1)

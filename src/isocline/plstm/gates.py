@@ -37,11 +37,15 @@ class Gate(nn.Module):
     Shapes: ``(..., D)`` to ``(..., gates)``, in float32 at least whatever x is.
     """
 
-    def __init__(self, dim: int, gates: int, bias: float, *, sliced: bool = True, small: bool = False) -> None:
+    def __init__(
+        self, dim: int, gates: int, bias: float, *, sliced: bool = True, small: bool = False
+    ) -> None:
         super().__init__()
         if sliced and dim % gates:
             advice = "take dim a multiple of 4 * heads, or sliced_gates=False"
-            raise wrong("dim", f"a multiple of the {gates} gates, each of which sees its own slice", dim, advice)
+            raise wrong(
+                "dim", f"a multiple of the {gates} gates, each of which sees its own slice", dim, advice
+            )
         self.start, self.sliced, self.small = float(bias), sliced, small
         self.weight = nn.Parameter(torch.empty(gates, dim // gates if sliced else dim))
         self.bias = nn.Parameter(torch.empty(gates))

@@ -159,7 +159,9 @@ class DagBatch:
     def union(cls, graphs: Sequence[DagBatch]) -> DagBatch:
         """All graphs side by side, renumbered; edge_ids count through the edge lists one after the other."""
         if not graphs:
-            raise wrong("graphs", "at least one DagBatch", "none", "an empty graph is DagBatch.from_edges([])")
+            raise wrong(
+                "graphs", "at least one DagBatch", "none", "an empty graph is DagBatch.from_edges([])"
+            )
         if len({graph.mode for graph in graphs}) > 1:
             raise wrong("graphs", "one mode, P or D", "both", "build them with the same mode")
         nodes = np.cumsum([0, *(graph.num_nodes for graph in graphs)])
@@ -168,10 +170,12 @@ class DagBatch:
         ids = np.cumsum([0, *(int(g.edge_ids.max()) + 1 if g.num_edges else 0 for g in graphs)])
 
         def joined(name: str, offsets: Index) -> Index:
-            return np.concatenate([
-                getattr(graph, name).cpu().numpy() + by
-                for graph, by in zip(graphs, offsets.tolist(), strict=False)
-            ])
+            return np.concatenate(
+                [
+                    getattr(graph, name).cpu().numpy() + by
+                    for graph, by in zip(graphs, offsets.tolist(), strict=False)
+                ]
+            )
 
         parts = (joined("edges", nodes), joined("arcs", edges), joined("edge_ids", ids))
         return _finished(*parts, joined("batch", numbers), graphs[0].mode, int(numbers[-1]))
@@ -264,14 +268,14 @@ def _checked_batch(batch: object, count: int, edges: Index) -> Index:
     crossing = np.flatnonzero(array[edges[:, 0]] != array[edges[:, 1]])
     if crossing.size:
         row = int(crossing[0])
-        raise wrong("edges", "both ends in one graph", f"{tuple(edges[row].tolist())} in row {row}", "see batch")
+        raise wrong(
+            "edges", "both ends in one graph", f"{tuple(edges[row].tolist())} in row {row}", "see batch"
+        )
     return array
 
 
 def _checked_ranks(orientation: Any, count: int) -> Index:
-    array = (
-        orientation.cpu().numpy() if isinstance(orientation, Tensor) else np.asarray(orientation)
-    )
+    array = orientation.cpu().numpy() if isinstance(orientation, Tensor) else np.asarray(orientation)
     if array.shape != (count,) or len(np.unique(array)) != count:
         got = f"{len(np.unique(array))} different in shape {tuple(array.shape)}"
         raise wrong("orientation", f"a name, or {count} different ranks, one for each node", got)
@@ -281,7 +285,9 @@ def _checked_ranks(orientation: Any, count: int) -> Index:
 def _single(pairs: Index, *, directed: bool) -> tuple[Index, Index]:
     """Every edge once, in the order in which it first comes, and the row it came from."""
     key = pairs if directed else np.sort(pairs, axis=1)
-    rows = np.sort(np.unique(key, axis=0, return_index=True)[1]) if len(pairs) else np.zeros(0, dtype=np.int64)
+    rows = (
+        np.sort(np.unique(key, axis=0, return_index=True)[1]) if len(pairs) else np.zeros(0, dtype=np.int64)
+    )
     return pairs[rows], rows
 
 
@@ -304,7 +310,17 @@ def _finished(edges: Index, arcs: Index, ids: Index, graph_of: Index, mode: Mode
     levels = line_graph.levels_of(arcs, len(edges))
     arc_level = levels[arcs[:, 1]]
     sizes = np.bincount(arc_level, minlength=1)[1:]
-    arrays = (edges, arcs, ids, graph_of, edge_graph, *places, levels, np.argsort(arc_level, kind="stable"), sizes)
+    arrays = (
+        edges,
+        arcs,
+        ids,
+        graph_of,
+        edge_graph,
+        *places,
+        levels,
+        np.argsort(arc_level, kind="stable"),
+        sizes,
+    )
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     most = [int(place.max(initial=-1)) + 1 for place in places]
     return DagBatch(*tensors, num_graphs=count, max_nodes=most[0], max_edges=most[1], mode=mode)

@@ -52,7 +52,9 @@ def pruned_to_multitree(arcs: Index, num_edges: int, first_of: Index) -> Index:
     ``(E,)``, the first edge of each edge's graph; returns ``(L,)`` booleans. Source: pLSTM, D-mode on general graphs.
     """
     offset = first_of.tolist()
-    reach = [1 << (e - offset[e]) for e in range(num_edges)]  # bit set of what reaches an edge, itself included
+    reach = [
+        1 << (e - offset[e]) for e in range(num_edges)
+    ]  # bit set of what reaches an edge, itself included
     keep = np.zeros(len(arcs), dtype=bool)
     for row, (before, after) in enumerate(arcs.tolist()):
         if not reach[before] & reach[after]:

@@ -16,7 +16,9 @@ BACKENDS = {
     "sweep": graph_sweep.plstm_graph,
 }
 DENSE_EDGES = 512  # a graph with more edges is too long a solve
-MASK_COST = 4.0  # a mask's multiplications are so many times as fast as those of the states, which memory holds up
+MASK_COST = (
+    4.0  # a mask's multiplications are so many times as fast as those of the states, which memory holds up
+)
 
 
 def plstm_graph(
@@ -77,7 +79,9 @@ def check_stable(transition: Tensor, graph: DagBatch) -> None:
         largest = float(transition.detach().abs().amax()) if transition.numel() else 0.0
         if not largest <= most:
             advice = "pass them through tanh, or check=False"
-            raise wrong("transition", "entries of size at most 1 in D-mode", f"one of size {largest:.4g}", advice)
+            raise wrong(
+                "transition", "entries of size at most 1 in D-mode", f"one of size {largest:.4g}", advice
+            )
         return
     sums = [column_sums(transition.detach(), graph, rows=rows) for rows in (False, True)]
     found = [float(x.amax()) if x.numel() else 0.0 for x in sums]

@@ -72,9 +72,7 @@ def plstm_graph(
     """As `graph_reference.plstm_graph`."""
     tail, head = graph.edges.unbind(1)
     made = k.index_select(-2, tail)[..., None] * v.index_select(-2, tail)[..., None, :]
-    C = states_of((source[..., None, None] * made).flatten(-2), transition, graph).view(
-        *made.shape
-    )
+    C = states_of((source[..., None, None] * made).flatten(-2), transition, graph).view(*made.shape)
     asked = (mark[..., None] * q.index_select(-2, head)).to(C.dtype)
     read = (asked[..., None, :] @ C).squeeze(-2)
     h = (direct * (q * k).sum(-1))[..., None] * v
