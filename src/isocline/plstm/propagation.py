@@ -54,8 +54,9 @@ def plstm_graph(
     _check_shapes(q, k, v, source, transition, mark, direct, graph)
     if check:
         check_stable(transition, graph)
-    name = backend if backend != "auto" else _choice(graph, q, v)
-    check_choice("backend", name, ("auto", *BACKENDS))
+    if backend != "auto" and backend not in BACKENDS:
+        check_choice("backend", backend, ("auto", *BACKENDS))
+    name = _choice(graph, q, v) if backend == "auto" else backend
     return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
 
 
@@ -115,6 +116,8 @@ def _check_shapes(
     if q.dim() < 2:
         raise wrong("q", "shape (..., N, dk)", tuple(q.shape), "nodes next to last, features last")
     lead = tuple(q.shape[:-2])
+    if 0 in lead or 0 in (q.shape[-1], v.shape[-1] if v.dim() else 0):
+        raise wrong("q", "at least one head and one feature", f"{tuple(q.shape)} with v {tuple(v.shape)}")
     N, E, L = graph.num_nodes, graph.num_edges, graph.num_arcs
     wanted = {
         "q": (q, (*lead, N, q.shape[-1]), "N nodes"),

@@ -24,6 +24,8 @@ def plstm_graph(
     Shapes: q, k ``(..., N, dk)``; v ``(..., N, dv)``; source, mark ``(..., E)``; transition ``(..., L)``; direct
     ``(..., N)``; returns ``(..., N, dv)``. Source: pLSTM, section 2 (Equations of the state on edges).
     """
+    wide = torch.promote_types(q.dtype, source.dtype)
+    q, k, v = q.to(wide), k.to(wide), v.to(wide)
     edges, arcs = graph.edges.tolist(), graph.arcs.tolist()
     entering: list[list[int]] = [[] for _ in range(graph.num_nodes)]
     leading_to: list[list[int]] = [[] for _ in edges]

@@ -7,6 +7,7 @@ takes it as one step, whatever the number of levels.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -54,8 +55,9 @@ sweep.register_autograd(_adjoint, setup_context=_keep)
 def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
     """``C_e = written_e + sum over arcs (e', e) of T C_e'``. Shapes: written ``(..., E, F)``; transition ``(..., L)``."""
     arcs = graph.arcs.index_select(0, graph.arc_order)
-    t = transition.index_select(-1, graph.arc_order).reshape(-1, graph.num_arcs).to(written.dtype)
-    flat = written.reshape(-1, *written.shape[-2:]).contiguous()
+    rows = prod(transition.shape[:-1])
+    t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(written.dtype)
+    flat = written.reshape(rows, *written.shape[-2:]).contiguous()
     return sweep(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
 
 
