@@ -6,12 +6,12 @@ from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
-from . import dense, reference, tiled
+from . import chunked, dense, linear_attention, reference, tiled
 
 Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
 
-LINES = ("auto", "reference")
+LINES = ("auto", "reference", "chunked", "fla")
 GRIDS = ("auto", "reference", "dense", "tiled")
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
 
@@ -22,10 +22,18 @@ def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
     q, k, v, source, transition, mark = (
         fields.given(name) for name in ("q", "k", "v", "source", "transition", "mark")
     )
-    state = fields["initial_state"]
+    q, direct, state = q * scale, fields["direct"], fields["initial_state"]
     if state is None:
         state = q.new_zeros(q.shape[0], q.shape[2], v.shape[2], transition.shape[-1])
-    return reference.plstm_1d(q * scale, k, v, source, transition, mark, fields["direct"], state)
+    if backend == "fla":
+        if not fields.one_channel:
+            raise wrong("backend", "'chunked' or 'reference' for gates of several channels", "'fla'")
+        vectors = (t.squeeze(-1) for t in (q, k, v))
+        gates = (_plain(gate, 2) for gate in (source, transition, mark, direct))
+        y, state = linear_attention.plstm_1d(*vectors, *gates, state.squeeze(-1))
+        return y.unsqueeze(-1), state.unsqueeze(-1)
+    kernel = reference.plstm_1d if backend == "reference" else chunked.plstm_1d
+    return kernel(q, k, v, source, transition, mark, direct, state)
 
 
 def grid(
