@@ -7,6 +7,8 @@ are the inputs. Source: the paper's chunkwise form; as linear attention see `lin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -14,8 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from .products import matrix_products, segment_products
 
+Kernel = Callable[..., tuple[Tensor, Tensor]]
+
 CHUNK = 64  # about dk = dv: as much work inside a chunk as for its state
 CHUNK_OF_MATRICES = 16
+TOGETHER = 1 << 18  # numbers of masks made together on a CPU
 CHAIN = 64  # chunks whose states are one triangular product
 
 
@@ -36,11 +41,21 @@ def plstm_1d(
     if channels == {1}:
         plain = (*(t.squeeze(-1) for t in tensors[:3]), *(t.reshape(t.shape[:2]) for t in tensors[3:6]))
         diagonal = None if direct is None else direct.reshape(direct.shape[:2])
-        arguments = (*plain, diagonal, state.squeeze(-1), chunk)
-        y, state = checkpoint(scalar_gates, *arguments, use_reentrant=False, preserve_rng_state=False)
-        return y.unsqueeze(-1), state.unsqueeze(-1)
-    chunk = min(chunk, CHUNK_OF_MATRICES)
-    return checkpoint(matrix_gates, *tensors, chunk, use_reentrant=False, preserve_rng_state=False)
+        return _by_heads(scalar_gates, (*plain, diagonal, state.squeeze(-1)), chunk)
+    return _by_heads(matrix_gates, tensors, min(chunk, CHUNK_OF_MATRICES))
+
+
+def _by_heads(kernel: Kernel, tensors: Sequence[Tensor | None], chunk: int) -> tuple[Tensor, Tensor]:
+    """Run a kernel, on a CPU a few heads at a time, so that masks stay in the cache; channels come last or are none."""
+    q = tensors[0]
+    assert q is not None
+    together = max(1, TOGETHER // (q.shape[1] * chunk)) if q.device.type == "cpu" else len(q)
+    found = []
+    for first in range(0, len(q), together):
+        some = [None if t is None else t[first : first + together] for t in tensors]
+        found.append(checkpoint(kernel, *some, chunk, use_reentrant=False, preserve_rng_state=False))
+    y, state = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True))
+    return (y, state) if q.dim() > 3 else (y.unsqueeze(-1), state.unsqueeze(-1))
 
 
 def scalar_gates(
