@@ -28,9 +28,9 @@ def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
     if backend == "fla":
         if not fields.one_channel:
             raise wrong("backend", "'chunked' or 'reference' for gates of several channels", "'fla'")
-        vectors = (t.squeeze(-1) for t in (q, k, v))
-        gates = (_plain(gate, 2) for gate in (source, transition, mark, direct))
-        y, state = linear_attention.plstm_1d(*vectors, *gates, state.squeeze(-1))
+        s, a, m = (gate.flatten(1) for gate in (source, transition, mark))
+        q, k, v, state = (t.squeeze(-1) for t in (q, k, v, state))
+        y, state = linear_attention.plstm_1d(q, k, v, s, a, m, _plain(direct, 2), state)
         return y.unsqueeze(-1), state.unsqueeze(-1)
     kernel = reference.plstm_1d if backend == "reference" else chunked.plstm_1d
     return kernel(q, k, v, source, transition, mark, direct, state)
@@ -87,14 +87,14 @@ def _quadrants(
         border = border or _nothing(q, v, (1,), len(directions))
         y, border = reference.quadrants(q * scale, k, v, gates, fields["direct"], directions, border)
         return y, border if want_state else None
-    plain = tuple(_plain(gate, 4) for gate in gates)
-    arguments = (*(t.squeeze(-1) for t in (q, k, v)), plain, _plain(fields["direct"], 3), directions, scale)
+    q, k, v = (t.squeeze(-1) for t in (q, k, v))
+    plain, direct = tuple(_plain(gate, 4) for gate in gates), _plain(fields["direct"], 3)
     if backend == "dense" and not states:
-        return dense.quadrants(*arguments).unsqueeze(-1), None
+        return dense.quadrants(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
     side = tiled.SIDE if backend == "tiled" else max(X, Y)
     enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
-    y, border = tiled.quadrants(*arguments, enters, side)
-    return y.unsqueeze(-1), (border[0].unsqueeze(-1), border[1].unsqueeze(-1)) if want_state else None
+    y, (right, down) = tiled.quadrants(q, k, v, plain, direct, directions, scale, enters, side)
+    return y.unsqueeze(-1), (right.unsqueeze(-1), down.unsqueeze(-1)) if want_state else None
 
 
 def _given(fields: Fields) -> Border | None:

@@ -50,11 +50,14 @@ def _by_heads(kernel: Kernel, tensors: Sequence[Tensor | None], chunk: int) -> t
     q = tensors[0]
     assert q is not None
     together = max(1, TOGETHER // (q.shape[1] * chunk)) if q.device.type == "cpu" else len(q)
-    found = []
+    ys: list[Tensor] = []
+    states: list[Tensor] = []
     for first in range(0, len(q), together):
         some = [None if t is None else t[first : first + together] for t in tensors]
-        found.append(checkpoint(kernel, *some, chunk, use_reentrant=False, preserve_rng_state=False))
-    y, state = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True))
+        y, state = checkpoint(kernel, *some, chunk, use_reentrant=False, preserve_rng_state=False)
+        ys.append(y)
+        states.append(state)
+    y, state = torch.cat(ys), torch.cat(states)
     return (y, state) if q.dim() > 3 else (y.unsqueeze(-1), state.unsqueeze(-1))
 
 
