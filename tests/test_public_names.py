@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 STORED = Path(__file__).parent / "golden" / "public_names.json"
-MODULES = ["isocline", "isocline.lab", "isocline.linear_model", "isocline.linear_model.functional"]
+MODULES = [
+    "isocline",
+    "isocline.lab",
+    "isocline.linear_model",
+    "isocline.linear_model.functional",
+    "isocline.plstm.functional",
+]
 
 
 def _signature(thing: object) -> str:

@@ -143,7 +143,7 @@ def _broadcast(leads: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
             if size != 1 and found[axis] not in (1, size):
                 want = f"size {found[axis]} or 1 on axis {axis} as in {who[axis]} {leads[who[axis]]}"
                 raise wrong(name, want, f"{lead} as leading axes")
-            if size != 1:
+            if size != 1 and found[axis] == 1:
                 found[axis], who[axis] = size, name
     return tuple(found)
 

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
-from . import dense, reference, tiled
+from . import chunked, dense, linear_attention, reference, tiled
 
 Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
 
-LINES = ("auto", "reference")
+LINES = ("auto", "reference", "chunked", "fla")
 GRIDS = ("auto", "reference", "dense", "tiled")
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
 
@@ -22,10 +22,18 @@ def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
     q, k, v, source, transition, mark = (
         fields.given(name) for name in ("q", "k", "v", "source", "transition", "mark")
     )
-    state = fields["initial_state"]
+    q, direct, state = q * scale, fields["direct"], fields["initial_state"]
     if state is None:
         state = q.new_zeros(q.shape[0], q.shape[2], v.shape[2], transition.shape[-1])
-    return reference.plstm_1d(q * scale, k, v, source, transition, mark, fields["direct"], state)
+    if backend == "fla":
+        if not fields.one_channel:
+            raise wrong("backend", "'chunked' or 'reference' for gates of several channels", "'fla'")
+        s, a, m = (gate.flatten(1) for gate in (source, transition, mark))
+        q, k, v, state = (t.squeeze(-1) for t in (q, k, v, state))
+        y, state = linear_attention.plstm_1d(q, k, v, s, a, m, _plain(direct, 2), state)
+        return y.unsqueeze(-1), state.unsqueeze(-1)
+    kernel = reference.plstm_1d if backend == "reference" else chunked.plstm_1d
+    return kernel(q, k, v, source, transition, mark, direct, state)
 
 
 def grid(
@@ -79,14 +87,14 @@ def _quadrants(
         border = border or _nothing(q, v, (1,), len(directions))
         y, border = reference.quadrants(q * scale, k, v, gates, fields["direct"], directions, border)
         return y, border if want_state else None
-    plain = tuple(_plain(gate, 4) for gate in gates)
-    arguments = (*(t.squeeze(-1) for t in (q, k, v)), plain, _plain(fields["direct"], 3), directions, scale)
+    q, k, v = (t.squeeze(-1) for t in (q, k, v))
+    plain, direct = tuple(_plain(gate, 4) for gate in gates), _plain(fields["direct"], 3)
     if backend == "dense" and not states:
-        return dense.quadrants(*arguments).unsqueeze(-1), None
+        return dense.quadrants(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
     side = tiled.SIDE if backend == "tiled" else max(X, Y)
     enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
-    y, border = tiled.quadrants(*arguments, enters, side)
-    return y.unsqueeze(-1), (border[0].unsqueeze(-1), border[1].unsqueeze(-1)) if want_state else None
+    y, (right, down) = tiled.quadrants(q, k, v, plain, direct, directions, scale, enters, side)
+    return y.unsqueeze(-1), (right.unsqueeze(-1), down.unsqueeze(-1)) if want_state else None
 
 
 def _given(fields: Fields) -> Border | None:

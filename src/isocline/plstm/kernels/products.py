@@ -14,8 +14,7 @@ def segment_products(transition: Tensor) -> Tensor:
     Shapes: transition ``(..., n)``; returns ``(..., n + 1, n + 1)``, the inverse of a unit bidiagonal matrix. A chain
     ``z_{t+1} = T_t z_t + w_t`` is ``z = L (z_0, w_0, ..., w_{n-1})``.
     """
-    products, _ = _SegmentProducts.apply(transition)  # pyright: ignore[reportGeneralTypeIssues]
-    return products
+    return _SegmentProducts.apply(transition)  # pyright: ignore[reportReturnType]
 
 
 class _SegmentProducts(torch.autograd.Function):
@@ -24,22 +23,20 @@ class _SegmentProducts(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(transition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(transition: Tensor) -> Tensor:
         n = transition.shape[-1]
         at = torch.arange(n + 1, device=transition.device)
         below = at[:, None] > at[None, :]
         rows = torch.nn.functional.pad(transition, (1, 0), value=1.0).unsqueeze(-1)
         products = torch.where(below, rows, 1.0).cumprod(-2)
-        products = torch.where(below | torch.eye(n + 1, dtype=torch.bool, device=at.device), products, 0.0)
-        return products, transition.new_empty(0)
+        return torch.where(at[:, None] >= at[None, :], products, 0.0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.save_for_backward(output[0])
-        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, _: Tensor | None) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> Tensor:  # type: ignore[override]
         (products,) = ctx.saved_tensors
         arriving = slope @ products.mT
         return (products[..., 1:] * arriving[..., :-1]).sum(-2)
