@@ -24,9 +24,9 @@ def batches(draw, mode="P"):
     """Unions of a few drawn graphs, some of them empty."""
     parts = draw(st.lists(undirected(6), min_size=1, max_size=4))
     how, seed = draw(st.sampled_from(ORIENTED)), draw(st.integers(0, 99))
-    return DagBatch.union([
-        DagBatch.from_edges(edges, nodes, orientation=how, mode=mode, seed=seed) for edges, nodes in parts
-    ])
+    return DagBatch.union(
+        [DagBatch.from_edges(edges, nodes, orientation=how, mode=mode, seed=seed) for edges, nodes in parts]
+    )
 
 
 def gates(graph, seed=0, lead=(2,), dk=3, dv=2):

@@ -47,8 +47,18 @@ def test_the_words_and_the_numbers():
 
 
 def test_a_batch_is_warned_of_when_most_of_its_large_graphs_are_shallow():
-    zigzag = [(0, 5), (5, 1), (1, 6), (6, 2), (2, 7), (7, 3), (3, 8)]  # every edge from a low to a high number
-    with pytest.warns(PropagationWarning, match=r"in 2 of 3 graphs; the worst: the longest path has 1 edges, .* up to 7"):
+    zigzag = [
+        (0, 5),
+        (5, 1),
+        (1, 6),
+        (6, 2),
+        (2, 7),
+        (7, 3),
+        (3, 8),
+    ]  # every edge from a low to a high number
+    with pytest.warns(
+        PropagationWarning, match=r"in 2 of 3 graphs; the worst: the longest path has 1 edges, .* up to 7"
+    ):
         DagBatch.from_edges(
             [*zigzag, *((u + 9, v + 9) for u, v in zigzag), (18, 19), (19, 20), (20, 21), (21, 22)],
             batch=[0] * 9 + [1] * 9 + [2] * 5,

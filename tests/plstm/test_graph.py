@@ -56,7 +56,9 @@ def test_pruning_leaves_one_path_and_takes_no_arc_too_many(drawn, orientation):
 @given(graph=batches(), other=batches())
 def test_turning_round_twice_changes_nothing_and_once_every_arc(graph, other):
     back = graph.reversed()
-    turned = {(tuple(graph.edges[b].tolist()[::-1]), tuple(graph.edges[a].tolist()[::-1])) for a, b in graph.arcs}
+    turned = {
+        (tuple(graph.edges[b].tolist()[::-1]), tuple(graph.edges[a].tolist()[::-1])) for a, b in graph.arcs
+    }
     assert {(tuple(back.edges[a].tolist()), tuple(back.edges[b].tolist())) for a, b in back.arcs} == turned
     assert equal(back.reversed(), graph)
     assert torch.equal(back.batch, graph.batch)
@@ -67,9 +69,7 @@ def test_turning_round_twice_changes_nothing_and_once_every_arc(graph, other):
 def test_a_union_is_the_graphs_in_one_numbering():
     first, second = [(0, 1), (1, 2), (0, 2)], [(1, 0), (2, 1), (3, 2)]
     both = DagBatch.union([DagBatch.from_edges(first), DagBatch.from_edges(second)])
-    together = DagBatch.from_edges(
-        first + [(u + 3, v + 3) for u, v in second], batch=[0, 0, 0, 1, 1, 1, 1]
-    )
+    together = DagBatch.from_edges(first + [(u + 3, v + 3) for u, v in second], batch=[0, 0, 0, 1, 1, 1, 1])
     assert equal(both, together)
     assert both.edge_ids.tolist() == [0, 2, 1, 3, 4, 5]
     assert (both.num_graphs, both.max_nodes, both.max_edges) == (2, 4, 3)
@@ -117,7 +117,9 @@ def test_a_pruned_grid_of_four_by_four_keeps_the_published_shares():
 
 def test_breadth_first_crosses_the_graph_where_numbers_do_not():
     tree = nx.random_labeled_tree(40, seed=1)
-    with pytest.warns(PropagationWarning, match=r"leaves almost no propagation: the longest path has 3 edges, where .* 14"):
+    with pytest.warns(
+        PropagationWarning, match=r"leaves almost no propagation: the longest path has 3 edges, where .* 14"
+    ):
         shallow = DagBatch.from_networkx(tree)
     deep = DagBatch.from_networkx(tree, orientation="bfs")
     assert int(shallow.levels.max()) == 2
@@ -126,10 +128,18 @@ def test_breadth_first_crosses_the_graph_where_numbers_do_not():
 
 def test_ranks_may_be_given_and_random_ones_come_from_their_seed():
     edges = [(0, 1), (1, 2), (2, 3), (0, 3)]
-    assert DagBatch.from_edges(edges, orientation=[3, 2, 1, 0]).edges.tolist() == [[3, 2], [3, 0], [2, 1], [1, 0]]
+    assert DagBatch.from_edges(edges, orientation=[3, 2, 1, 0]).edges.tolist() == [
+        [3, 2],
+        [3, 0],
+        [2, 1],
+        [1, 0],
+    ]
     same = [DagBatch.from_edges(edges, orientation="random", seed=seed) for seed in (4, 4)]
     assert equal(*same)
-    drawn = {tuple(map(tuple, DagBatch.from_edges(edges, orientation="random", seed=s).edges.tolist())) for s in range(9)}
+    drawn = {
+        tuple(map(tuple, DagBatch.from_edges(edges, orientation="random", seed=s).edges.tolist()))
+        for s in range(9)
+    }
     assert len(drawn) > 1
 
 

@@ -110,7 +110,13 @@ def flow_of(layer: object, x: Tensor, graph: DagBatch | None, edge_features: Ten
         return _grid(layer, x)
     if not isinstance(layer, PLSTMGraph):
         got = type(layer).__name__
-        raise wrong("layer", "a PLSTM1d, PLSTM2d or PLSTMGraph", got, "pass the layer itself, not a model", error=TypeError)
+        raise wrong(
+            "layer",
+            "a PLSTM1d, PLSTM2d or PLSTMGraph",
+            got,
+            "pass the layer itself, not a model",
+            error=TypeError,
+        )
     if graph is None:
         raise wrong("graph", "the DagBatch of the nodes x", "none", "pass graph=")
     g = {name: value.double().cpu() for name, value in layer.gates(x, graph, edge_features).items()}
@@ -120,8 +126,16 @@ def flow_of(layer: object, x: Tensor, graph: DagBatch | None, edge_features: Ten
 
 def _sequence(layer: PLSTM1d, x: Tensor) -> Flow:
     if layer.channels > 1:
-        raise wrong("layer", "a PLSTM1d with one channel", f"channels={layer.channels}", "its transitions are matrices")
-    gates = {name: gate.double().cpu()[:, :, None] for name, gate in layer.gates(layer._convolved(x, None)[0]).items()}
+        raise wrong(
+            "layer",
+            "a PLSTM1d with one channel",
+            f"channels={layer.channels}",
+            "its transitions are matrices",
+        )
+    gates = {
+        name: gate.double().cpu()[:, :, None]
+        for name, gate in layer.gates(layer._convolved(x, None)[0]).items()
+    }
     T = x.shape[1]
     graph = DagBatch.grid(1, T)
     return Flow(

@@ -109,7 +109,7 @@ class DagBatch:
         A directed graph keeps its directions unless an orientation is asked for; an undirected one takes ``"index"``.
         Raises: as `from_edges`.
         """
-        found = list(graphs) if isinstance(graphs, (list, tuple)) else [graphs]
+        found: list[Any] = list(graphs) if isinstance(graphs, (list, tuple)) else [graphs]
         directed = {graph.is_directed() for graph in found}
         if len(directed) > 1:
             raise wrong("graphs", "all directed or all undirected", "both", "convert with to_undirected()")

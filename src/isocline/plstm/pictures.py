@@ -87,10 +87,31 @@ def _curve(ax: Axes, shown: Array, report: GradientReport) -> None:
 def _dots(ax: Axes, shown: Array, report: GradientReport) -> None:
     floor = 10.0 ** (-3 * DECADES)
     spread = np.random.default_rng(0).uniform(-0.18, 0.18, shown.size)  # so that dots do not hide one another
-    ax.plot(report.hops + spread, np.where(shown > floor, shown, np.nan), "o", color="C0", markersize=5, alpha=0.75)
+    ax.plot(
+        report.hops + spread,
+        np.where(shown > floor, shown, np.nan),
+        "o",
+        color="C0",
+        markersize=5,
+        alpha=0.75,
+    )
     silent = (shown <= floor) & np.isfinite(report.hops)
-    ax.plot((report.hops + spread)[silent], np.full(silent.sum(), 2 * floor), "o", color="0.6", markersize=4, fillstyle="none")
-    ax.annotate(f"○ {silent.sum()} nodes not reached", (0.98, 0.96), xycoords="axes fraction", color="0.4", fontsize=9, ha="right")
+    ax.plot(
+        (report.hops + spread)[silent],
+        np.full(silent.sum(), 2 * floor),
+        "o",
+        color="0.6",
+        markersize=4,
+        fillstyle="none",
+    )
+    ax.annotate(
+        f"○ {silent.sum()} nodes not reached",
+        (0.98, 0.96),
+        xycoords="axes fraction",
+        color="0.4",
+        fontsize=9,
+        ha="right",
+    )
     ax.set(yscale="log", ylim=(floor, 30), xlabel="edges from the origin", ylabel="relative")
 
 

@@ -57,7 +57,8 @@ def plstm_graph(
     if backend != "auto" and backend not in BACKENDS:
         check_choice("backend", backend, ("auto", *BACKENDS))
     name = _choice(graph, q, v) if backend == "auto" else backend
-    return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
+    with torch.autocast(q.device.type, enabled=False):  # products of gates stay in the gates' dtype
+        return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
 
 
 def column_sums(transition: Tensor, graph: DagBatch, *, rows: bool = False) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import isfinite, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,9 @@ class GradientReport:
     largest_transition: float
     negative: float  # share of transitions below zero
     longest_path: int  # arcs
-    path_product: float  # log10 of the largest product of |T| along a longest path: median over heads, directions
+    path_product: (
+        float  # log10 of the largest product of |T| along a longest path: median over heads, directions
+    )
     distance: Array  # (K,) arcs
     mass: Array  # (K,)
     mass_low: Array  # (K,) 5 % and
@@ -66,17 +68,21 @@ class GradientReport:
 
     def __str__(self) -> str:
         verdict = "stable" if self.stable else "NOT stable: states may grow with every arc"
-        last = f"{self.mass[-1]:.3g} after {self.distance[-1]:g} arcs" if len(self.mass) else "no arc to travel"
+        last = (
+            f"{self.mass[-1]:.3g} after {self.distance[-1]:g} arcs" if len(self.mass) else "no arc to travel"
+        )
         product = f"10^{self.path_product:.2f}" if isfinite(self.path_product) else "0"
-        return "\n".join([
-            f"{self.layer} on {' x '.join(map(str, self.shape))} nodes: {verdict}",
-            f"columns of |T|: at most {self.largest_column:.5g} (median {np.median(self.columns):.5g})",
-            f"transitions: |T| at most {self.largest_transition:.5g}, {100 * self.negative:.3g} % negative",
-            f"longest path, {self.longest_path} arcs: product {product}",
-            f"mass of a unit: {last}; its largest entry {self.peak[-1] if len(self.peak) else 1:.3g}",
-            f"field of {self.origin}: half within {self.half_radius:.3g}, {self.nodes_seen:.3g} nodes in effect "
-            f"(± {100 * self.field_spread:.2g} % an entry)",
-        ])
+        return "\n".join(
+            [
+                f"{self.layer} on {' x '.join(map(str, self.shape))} nodes: {verdict}",
+                f"columns of |T|: at most {self.largest_column:.5g} (median {np.median(self.columns):.5g})",
+                f"transitions: |T| at most {self.largest_transition:.5g}, {100 * self.negative:.3g} % negative",
+                f"longest path, {self.longest_path} arcs: product {product}",
+                f"mass of a unit: {last}; its largest entry {self.peak[-1] if len(self.peak) else 1:.3g}",
+                f"field of {self.origin}: half within {self.half_radius:.3g}, {self.nodes_seen:.3g} nodes in effect "
+                f"(± {100 * self.field_spread:.2g} % an entry)",
+            ]
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types."""
@@ -130,7 +136,7 @@ def gradient_report(
     )
 
 
-def _numbers(flow: Flow, mode: str) -> dict:
+def _numbers(flow: Flow, mode: str) -> dict[str, Any]:
     columns, T = flow.columns(), flow.transition
     largest = float(columns.max()) if columns.numel() else 0.0
     entry = float(T.abs().max()) if T.numel() else 0.0
@@ -148,13 +154,17 @@ def _numbers(flow: Flow, mode: str) -> dict:
     }
 
 
-def _travel(flow: Flow) -> dict[str, Array]:
+def _travel(flow: Flow) -> dict[str, Any]:
     rooms = flow.rooms()
     nodes = (rooms > 0).nonzero()[:, 0]
     # Few nodes have far to go: take those with the most room, and an even choice of the others.
     order = nodes[rooms[nodes].argsort(descending=True, stable=True)]
     chosen = order[torch.linspace(0, max(len(order) - 1, 0), min(MOST_NODES, len(order))).long()]
-    mass, peak = (x.flatten(0, 1) for x in flow.travel(chosen, rooms[chosen])) if len(chosen) else (torch.zeros(1, 0),) * 2
+    mass, peak = (
+        (x.flatten(0, 1) for x in flow.travel(chosen, rooms[chosen]))
+        if len(chosen)
+        else (torch.zeros(1, 0),) * 2
+    )
     return {
         "distance": np.arange(mass.shape[1], dtype=np.float64),
         "mass": mass.nanmean(0).numpy(),

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from isocline.plstm.gates import affine, small_init_
 
-TERMS = 16  # of the power series, 1 and K included
-HALVINGS = 5  # exact to rounding for generators of norm up to 32
+PUBLISHED, EXACT = 16, 19  # terms of the power series, 1 and K included; 1 / 19! is below float64's rounding
+HALVINGS = 6  # exact to rounding for generators of norm up to 64
 
 
 def rotation(A: Tensor) -> Tensor:
@@ -17,20 +17,20 @@ def rotation(A: Tensor) -> Tensor:
     No step depends on values, so nothing waits for the device. Shapes: ``(..., J, J)``; returns the same. Source: pLSTM,
     the exponential map of state tracking.
     """
-    turned = power_series((A - A.mT) / 2**HALVINGS)
+    turned = power_series((A - A.mT) / 2**HALVINGS, EXACT)
     for _ in range(HALVINGS):
         turned = turned @ turned
     return turned
 
 
-def power_series(K: Tensor) -> Tensor:
+def power_series(K: Tensor, terms: int = PUBLISHED) -> Tensor:
     """``1 + K + ... + K^15 / 15!``, the published stand-in for ``exp(K)``; orthogonal only while K is small (norm < 4).
 
     Shapes: ``(..., J, J)``; returns the same.
     """
     one = torch.eye(K.shape[-1], dtype=K.dtype, device=K.device)
     total = one.expand_as(K)
-    for n in range(TERMS - 1, 0, -1):
+    for n in range(terms - 1, 0, -1):
         total = one + K @ total / n
     return total
 
@@ -67,11 +67,12 @@ class MatrixTransition(nn.Module):
         nn.init.constant_(self.bias, self.start)
 
     def forward(self, x: Tensor) -> Tensor:
-        O, I = (
-            self._orthogonal(_field(x, weight, bias))
-            for weight, bias in ((self.out_weight, self.out_bias), (self.in_weight, self.in_bias))
-        )
-        return rotated(O, torch.tanh(5 * _field(x, self.weight, self.bias)), I)
+        with torch.autocast(x.device.type, enabled=False):
+            O, I = (
+                self._orthogonal(_field(x, weight, bias))
+                for weight, bias in ((self.out_weight, self.out_bias), (self.in_weight, self.in_bias))
+            )
+            return rotated(O, torch.tanh(5 * _field(x, self.weight, self.bias)), I)
 
     def _orthogonal(self, A: Tensor) -> Tensor:
         return rotation(A) if self.exact else power_series(A - A.mT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,9 +25,10 @@ class PLSTMGraph(nn.Module):
     bounded in L1 and gradients in L∞; ``variant="reference"``, as the published code, over those that lead to the
     outgoing one, which bounds the two the other way round, and takes the node where the incoming edge begins.
 
-    Without ``edge_dim`` an edge's features are the mean of those of its ends. Shapes: x ``(N, dim)``; edge_features
-    ``(rows of the edge list given, edge_dim)``; returns ``(N, dim)``. Raises: ValueError for sizes that do not fit, zero heads, and
-    D-mode on a graph that was not pruned. Alternate layers take ``graph`` and ``graph.reversed()``.
+    Without ``edge_dim`` an edge's features are the mean of those of its ends. Alternate layers take ``graph`` and
+    ``graph.reversed()``.
+    Shapes: x ``(N, dim)``; edge_features ``(rows of the edge list given, edge_dim)``; returns ``(N, dim)``. Raises:
+    ValueError for sizes that do not fit, zero heads, and D-mode on a graph that was not pruned.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class PLSTMGraph(nn.Module):
         finish(self, generator)
         nn.init.normal_(self.transition.bias, std=SPREAD, generator=generator)
 
-    def gates(self, x: Tensor, graph: DagBatch, edge_features: Tensor | None = None) -> dict[str, Tensor]:
+    def gates(self, x: Tensor, graph: DagBatch, edge_features: Tensor | None = None) -> dict[str, Any]:
         """Source, mark ``(heads, E)``, transition ``(heads, L)`` and direct ``(heads, N)``, in the order of the graph."""
         edge = self._edge_features(x, graph, edge_features)
         tail, head = graph.edges.unbind(1)
@@ -76,10 +79,8 @@ class PLSTMGraph(nn.Module):
         rows = published = self.variant == "reference"
         node = tail[before] if published else tail[after]
         t = self.transition(torch.cat([edge[before], edge[after], x[node]], -1)).mT
-        if self.mode == "D":
-            T = torch.tanh(t)
-        else:
-            T = t / (FLOOR + column_sums(t, graph, rows=rows)[:, after if rows else before])
+        total = FLOOR + column_sums(t, graph, rows=rows)[:, after if rows else before]
+        T = torch.tanh(t) if self.mode == "D" else t / total
         return {
             "source": source.mT,
             "transition": T,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -79,6 +81,8 @@ class PLSTM2d(nn.Module):
         self.out = nn.Linear(dim, dim, bias=False)
         self.reset_parameters()
 
+    gate: Any  # a ModuleDict of Gate, by the name of the gate
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Section 5: gates at their biases, angles fanned out over the heads, SmallInit for the projections."""
         finish(self, generator)
@@ -92,12 +96,12 @@ class PLSTM2d(nn.Module):
                     fan.repeat(DIRECTIONS) if mixed else fan.repeat_interleave(DIRECTIONS)
                 )
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: Tensor) -> dict[str, Any]:
         """What the recurrence is given at every node: sources, transitions and marks ``(B, heads, 4, X, Y)``, by name."""
         check_features(x, self.dim, ("X", "Y"))
         return self._p_gates(x) if self.mode == "P" else self._d_gates(x)
 
-    def _p_gates(self, x: Tensor) -> dict[str, Tensor]:
+    def _p_gates(self, x: Tensor) -> dict[str, Any]:
         angle = self.gate["angle"]
         a = torch.sigmoid(_fields(affine(x, ORIENTATION_SCALE / self.dim * angle.weight, angle.bias)))
         gamma = torch.tanh(5 * _fields(self.gate["transition"](x)))
@@ -113,7 +117,7 @@ class PLSTM2d(nn.Module):
             "mark": m,
         }
 
-    def _d_gates(self, x: Tensor) -> dict[str, Tensor]:
+    def _d_gates(self, x: Tensor) -> dict[str, Any]:
         found = {name: _fields(self.gate[name](x)) for name in D_GATES}
         return {
             name: torch.tanh(5 * z) if name.startswith("transition") else torch.sigmoid(z)
@@ -125,10 +129,13 @@ class PLSTM2d(nn.Module):
         q, k, v = (_heads(layer(x), self.heads) for layer in (self.query, self.key, self.value))
         direct = torch.sigmoid(self.direct.to(gates["source_r"].dtype))[:, None, None].expand(q.shape[1:-1])
         direct = direct.expand(q.shape[:-1])
-        if self.mode == "P":
-            h = plstm_2d_p(q, k, v, **gates, direct=direct, backend=self.backend)
-        else:
-            h = plstm_2d_d(q, k, v, **gates, direct=direct, chirality=self.chirality, backend=self.backend)
+        with torch.autocast(x.device.type, enabled=False):  # products of gates stay in float32
+            if self.mode == "P":
+                h: Any = plstm_2d_p(q, k, v, **gates, direct=direct, backend=self.backend)
+            else:
+                h = plstm_2d_d(
+                    q, k, v, **gates, direct=direct, chirality=self.chirality, backend=self.backend
+                )
         return self.out(self.norm(h.movedim(-4, -2)).flatten(-2))  # heads beside their features
 
     def extra_repr(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,9 @@ class PLSTM1d(nn.Module):
 
     With ``channels = J > 1`` every head has J coupled states and its transition is a matrix ``O diag(a) I`` with orthogonal O
     and I and ``|a| < 1`` (state tracking); ``variant="reference"`` then takes the published power series for the
-    rotations, which is exact for small generators only. With one channel the variants are the same. ``conv`` is the width of a causal
-    depthwise convolution in front of everything but the values (0: none); ``passthrough`` adds the input with a learned scale.
+    rotations, which is exact for small generators only. With one channel the variants are the same. ``conv`` is the width
+    of a causal depthwise convolution in front of everything but the values (0: none); ``passthrough`` adds its output,
+    or the input without one, with a learned scale.
 
     Shapes: ``(B, T, dim)`` to ``(B, T, dim)``; with ``return_state`` also the `SequenceState` that continues the sequence.
     ``dim`` is a multiple of ``heads channels``. Raises: ValueError for sizes that do not divide, zero heads.
@@ -80,7 +81,7 @@ class PLSTM1d(nn.Module):
         if self.passthrough is not None:
             nn.init.ones_(self.passthrough)
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: Tensor) -> dict[str, Any]:
         """Source, transition and mark at every token, each ``(B, heads, T)``; with channels the axes of `plstm_1d` follow."""
         check_features(x, self.dim, ("T",))
         J = self.channels
@@ -110,9 +111,10 @@ class PLSTM1d(nn.Module):
             q, k, v = q.unsqueeze(-1), k.unsqueeze(-1), v.unflatten(-1, (-1, J))
             direct = direct[:, None, :, None, None, :].expand(*lead, J, 1, 1, J)
         memory = None if state is None else state.memory
-        h, memory = plstm_1d(
-            q, k, v, **gates, direct=direct, initial_state=memory, return_state=True, backend=self.backend
-        )
+        with torch.autocast(x.device.type, enabled=False):  # products of gates stay in float32
+            h, memory = plstm_1d(
+                q, k, v, **gates, direct=direct, initial_state=memory, return_state=True, backend=self.backend
+            )
         h = h if J == 1 else h.flatten(-2)
         y = self.out(self.norm(h.movedim(-3, -2)).flatten(-2))
         y = y if self.passthrough is None else y + self.passthrough * u
