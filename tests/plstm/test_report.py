@@ -124,8 +124,9 @@ def test_the_field_is_that_of_plain_autograd(mode):
     report = gradient_report(layer, x, origin=(1, 2), probes=400)
     jacobian = torch.autograd.functional.jacobian(lambda x: layer(x)[0, 1, 2], x)
     exact = jacobian.square().sum((0, 1, 4)).sqrt().numpy()
-    # a relative standard error of field_spread an entry: six of them is a chance of 1e-8
-    np.testing.assert_allclose(report.field, exact / exact.sum(), rtol=6 * report.field_spread)
+    most = (2 / 400) ** 0.5 / 2  # the relative standard error of an entry whose Jacobian has rank one; smaller otherwise
+    np.testing.assert_allclose(report.field, exact / exact.sum(), rtol=6 * most)  # fails once in 1e8 draws
+    assert 0.1 * most < report.field_spread < 1.3 * most
     assert report.half_radius in range(6)
     assert 1 <= report.nodes_seen <= 12
 

@@ -58,7 +58,7 @@ class GradientReport:
     peak: Array  # (K,)
     path_sums: Array  # (*shape)
     field: Array  # (*shape)
-    field_spread: float  # relative standard error of a field's entry, about
+    field_spread: float  # relative standard error of a field's entry, the median over nodes
     hops: Array  # (*shape) edges between each node and the origin, whatever their direction
     half_radius: float  # distance within which half of the field lies
     nodes_seen: float  # effective number of nodes in the field, (sum f)^2 / sum f^2
@@ -118,7 +118,7 @@ def gradient_report(
         x = x[:MOST_INPUTS]
     flow = flow_of(layer, x, graph, edge_features)
     place = _checked_origin(origin, flow)
-    field = _field(layer, x, flow, place, probes, seed, graph, edge_features)
+    field, spread = _field(layer, x, flow, place, probes, seed, graph, edge_features)
     distances = _distances(flow, place)
     numbers = _numbers(flow, getattr(layer, "mode", "P"))
     return GradientReport(
@@ -129,7 +129,7 @@ def gradient_report(
         **_travel(flow),
         path_sums=flow.reached(place).abs().mean((0, 1)).numpy(),
         field=field / max(field.sum(), np.finfo(float).tiny),
-        field_spread=(2 / (probes * x.shape[-1])) ** 0.5 / 2,
+        field_spread=spread,
         hops=distances,
         half_radius=_half(field, distances),
         nodes_seen=float(field.sum() ** 2 / max((field**2).sum(), np.finfo(float).tiny)),
@@ -183,21 +183,29 @@ def _field(
     seed: int,
     graph: DagBatch | None,
     edge_features: Tensor | None,
-) -> Array:
-    """``sqrt(sum over channels of (d y(origin) / d x(node))^2)``: random signs on the output's channels."""
+) -> tuple[Array, float]:
+    """``sqrt(sum over channels of (d y(origin) / d x(node))^2)``: random signs on the output's channels.
+
+    With the relative standard error of an entry: the median over the nodes, or without repeats the bound ``2^(-1/2)``.
+    """
     generator = torch.Generator().manual_seed(seed)
     given = x.detach().clone().requires_grad_()
     extra = () if graph is None else (graph, edge_features)
     with torch.enable_grad():
         y = layer(given, *extra)
         at = y[origin] if graph is not None else y[(slice(None), *origin)]
-        total = torch.zeros(flow.shape, dtype=torch.float64)
+        drawn = []
         for probe in range(probes):
             signs = 2 * torch.randint(0, 2, at.shape, generator=generator).to(at) - 1
             [slope] = torch.autograd.grad(at, given, signs, retain_graph=probe + 1 < probes)
             squares = slope.detach().double().cpu().square().sum(-1)
-            total += squares if graph is not None else squares.mean(0)
-    return (total / probes).sqrt().numpy()
+            drawn.append(squares if graph is not None else squares.mean(0))
+    samples = torch.stack(drawn)
+    mean = samples.mean(0)
+    if probes == 1:
+        return mean.sqrt().numpy(), 2**-0.5
+    errors = (samples.std(0) / probes**0.5 / mean)[mean > 0] / 2  # of the root: half that of the square
+    return mean.sqrt().numpy(), float(errors.median()) if errors.numel() else 0.0
 
 
 def _checked_origin(origin: Sequence[int] | int | None, flow: Flow) -> tuple[int, ...]:
