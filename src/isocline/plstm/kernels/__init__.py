@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
 from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
@@ -12,7 +17,8 @@ Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
 
 LINES = ("auto", "reference", "chunked", "fla")
-GRIDS = ("auto", "reference", "dense", "tiled")
+GRIDS = ("auto", "reference", "dense", "tiled", "triton")
+TRITON_ROW = 64  # longest row whose products of transitions fit the shared memory
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
 
 
@@ -82,7 +88,9 @@ def _quadrants(
     X, Y = q.shape[1:3]
     states = want_state or border is not None
     if backend == "auto":
-        backend = "tiled" if X * Y > DENSE_NODES or (states and max(X, Y) > tiled.SIDE) else "dense"
+        backend = _fastest(q, states)
+    if backend == "triton":
+        _check_triton(q, states)
     if backend == "reference":
         border = border or _nothing(q, v, (1,), len(directions))
         y, border = reference.quadrants(q * scale, k, v, gates, fields["direct"], directions, border)
@@ -91,10 +99,34 @@ def _quadrants(
     plain, direct = tuple(_plain(gate, 4) for gate in gates), _plain(fields["direct"], 3)
     if backend == "dense" and not states:
         return dense.quadrants(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
+    if backend == "triton":
+        kernel = import_module(".cuda", __name__).quadrants
+        return kernel(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
     side = tiled.SIDE if backend == "tiled" else max(X, Y)
     enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
     y, (right, down) = tiled.quadrants(q, k, v, plain, direct, directions, scale, enters, side)
     return y.unsqueeze(-1), (right.unsqueeze(-1), down.unsqueeze(-1)) if want_state else None
+
+
+def _fastest(q: Tensor, states: bool) -> str:
+    """By size, device and dtype: tiles where the mask of all pairs would cost more, or where states are asked for."""
+    X, Y = q.shape[1:3]
+    if X * Y > DENSE_NODES or (states and max(X, Y) > tiled.SIDE):
+        return "tiled"
+    on_cuda = q.device.type == "cuda" and q.dtype == torch.float32 and find_spec("triton") is not None
+    return "triton" if on_cuda and not states and Y <= TRITON_ROW else "dense"
+
+
+def _check_triton(q: Tensor, states: bool) -> None:
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if not (q.device.type == "cuda" or interpreted):
+        got = f"'triton' on {q.device.type}"
+        raise wrong("backend", "a kernel for the tensors' device", got, "use backend='auto'")
+    if states:
+        do = "use backend='tiled' or 'auto'"
+        raise wrong("backend", "one that takes and returns states", "'triton'", do)
+    if find_spec("triton") is None:
+        raise wrong("backend", "one that is installed", "'triton'", "pip install triton", error=ImportError)
 
 
 def _given(fields: Fields) -> Border | None:
