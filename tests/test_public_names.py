@@ -16,6 +16,7 @@ MODULES = [
     "isocline.lab",
     "isocline.linear_model",
     "isocline.linear_model.functional",
+    "isocline.plstm",
     "isocline.plstm.functional",
 ]
 

@@ -23,8 +23,9 @@ from torch import Tensor
 from isocline._core.checks import check_choice, wrong
 from isocline.plstm import kernels, stability
 from isocline.plstm.arguments import Fields, joined
+from isocline.plstm.propagation import plstm_graph
 
-__all__ = ["plstm_1d", "plstm_2d", "plstm_2d_d", "plstm_2d_p"]
+__all__ = ["plstm_1d", "plstm_2d", "plstm_2d_d", "plstm_2d_p", "plstm_graph"]
 
 State = tuple[Tensor, Tensor]
 

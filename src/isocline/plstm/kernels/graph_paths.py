@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_masks import attend, diagonals
-from isocline.plstm.kernels.graph_sweep import states_of
+from isocline.plstm.kernels.graph_sweep import read_at, states_of
 
 
 def path_sums(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor, graph: DagBatch) -> Tensor:
@@ -22,9 +22,9 @@ def path_sums(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor, 
     written = source.new_zeros(*source.shape[:-1], E * n)
     written = written.index_copy(-1, rows * n + graph.node_place[tail], source).unflatten(-1, (E, n))
     reached = states_of(written, transition, graph)
-    G = diagonals(direct, graph).flatten(-3, -2)
     slots = graph.batch[head] * n + graph.node_place[head]
-    return G.index_add(-2, slots, mark[..., None] * reached).unflatten(-2, (graph.num_graphs, n))
+    G = read_at(reached, mark, slots, graph.num_graphs * n).unflatten(-2, (graph.num_graphs, n))
+    return G + diagonals(direct, graph)
 
 
 def plstm_graph(

@@ -1,55 +1,14 @@
-"""Large graphs: states on edges, level by level; time and memory grow with the number of edges and arcs.
-
-``C = X + T C`` is solved by one pass over the levels of the line graph. The gradient of the pass is the same pass on the
-reversed arcs, so it is an operator of its own, of which any derivative is again such a pass; torch.compile
-takes it as one step, whatever the number of levels.
-"""
+"""Large graphs: states on edges, carried along the arcs; time and memory grow with the number of edges and arcs."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
-
-
-@torch.library.custom_op("isocline::dag_sweep", mutates_args=())
-def sweep(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Tensor:
-    """The solution of ``C[after] = x[after] + sum over arcs of t C[before]``.
-
-    Shapes: x ``(H, E, F)``; t ``(H, L)``; before, after ``(L,)``, arcs grouped by level so that no arc of a group ends where
-    another of it begins; sizes, on the CPU, the arcs in each group; returns ``(H, E, F)``.
-    """
-    states, begin = x.clone(), 0
-    for size in sizes.tolist():
-        part = slice(begin, begin + size)
-        moved = states.index_select(1, before[part]).mul_(t[:, part, None])
-        states.index_add_(1, after[part], moved)
-        begin += size
-    return states
-
-
-@sweep.register_fake
-def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    _, *others = inputs
-    ctx.save_for_backward(*others, output)
-
-
-def _adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    t, before, after, sizes, states = ctx.saved_tensors
-    back = sweep(grad.contiguous(), t.flip(1), after.flip(0), before.flip(0), sizes.flip(0))
-    slope = (back.index_select(1, after) * states.index_select(1, before)).sum(-1)
-    return back, slope, None, None, None
-
-
-sweep.register_autograd(_adjoint, setup_context=_keep)
+from isocline.plstm.kernels.graph_rows import add_rows, sweep
 
 
 def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
@@ -57,8 +16,17 @@ def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
     arcs = graph.arcs.index_select(0, graph.arc_order)
     rows = prod(transition.shape[:-1])
     t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(written.dtype)
-    flat = written.reshape(rows, *written.shape[-2:]).contiguous()
+    flat = written.reshape(rows, *written.shape[-2:])
     return sweep(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
+
+
+def read_at(states: Tensor, mark: Tensor, rows: Tensor, count: int) -> Tensor:
+    """``sum over edges of mark states``, into row ``rows[e]`` of `count`. Shapes: ``(..., E, F)``; returns ``(..., count, F)``."""
+    lead = states.shape[:-2]
+    flat = states.reshape(prod(lead), *states.shape[-2:])
+    weights = mark.reshape(prod(lead), mark.shape[-1]).to(states.dtype)
+    edges = torch.arange(mark.shape[-1], device=rows.device)
+    return add_rows(flat, weights, edges, rows, count).view(*lead, count, states.shape[-1])
 
 
 def plstm_graph(
@@ -74,8 +42,9 @@ def plstm_graph(
     """As `graph_reference.plstm_graph`."""
     tail, head = graph.edges.unbind(1)
     made = k.index_select(-2, tail)[..., None] * v.index_select(-2, tail)[..., None, :]
-    C = states_of((source[..., None, None] * made).flatten(-2), transition, graph).view(*made.shape)
-    asked = (mark[..., None] * q.index_select(-2, head)).to(C.dtype)
+    written = (source[..., None, None] * made).flatten(-2)
+    C = states_of(written, transition, graph).view(made.shape)
+    asked = q.index_select(-2, head).to(C.dtype)
     read = (asked[..., None, :] @ C).squeeze(-2)
     h = (direct * (q * k).sum(-1))[..., None] * v
-    return h.to(read.dtype).index_add(-2, head, read)
+    return h + read_at(read, mark, head, graph.num_nodes)
