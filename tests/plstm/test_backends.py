@@ -41,6 +41,14 @@ class TestEveryGridBackend:
         assert problems(1).quadrants(mode, 2, 3, B=1).gradcheck(backend)
         assert problems(2).quadrants(mode, 3, 2, B=1, directions=(1, 2), states=True).gradcheck(backend)
 
+    @pytest.mark.parametrize("mode", ["P", "D"])
+    def test_second_derivatives(self, backend, mode, problems):
+        problem = problems(2).quadrants(mode, 2, 2, B=1, dk=1, dv=1, directions=(0, 3))
+        leaves = tuple(t.clone().requires_grad_() for t in problem.tensors.values())
+        assert torch.autograd.gradgradcheck(
+            lambda *given: problem.run(backend, *given), leaves, fast_mode=True
+        )
+
     def test_more_tiles_than_one(self, backend, problems, assert_same):
         problem = problems(3).quadrants("P", 9, 17, B=1, dk=1, dv=1, directions=(0, 3), states=True)
         assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))

@@ -175,8 +175,7 @@ def _strips(states: Tensor, count: int, side: int) -> Tensor:
 def _masks(gates: Tensor) -> Tensor:
     """Masks with borders of gates ``(8, P, cx, cy)``."""
     if gates.device.type == "cpu":
-        from .cpu import path_masks
+        from .cpu import tile_masks
 
-        cx, cy = gates.shape[2:]
-        return path_masks(gates.flatten(2).unsqueeze(2), [0], cx, cy, True)
+        return tile_masks(gates)
     return rows_mask(list(gates), borders=True)
