@@ -1,4 +1,14 @@
-"""The recursions, one file per way of computing them; ``reference`` is the truth."""
+"""The recursions, one file per way of computing them; all give the same numbers.
+
+=================  ==========================================================================================
+``reference``      node after node: the truth the others are tested against
+``dense``          grids: masked attention, all pairs of nodes at once; compiled masks on a CPU (`cpu`, `paths`)
+``tiled``          grids: dense inside tiles, states between them; memory and time grow with the number of nodes
+``triton``         grids on CUDA: as dense, but the mask is made where it is used (`cuda`)
+``chunked``        sequences: masked attention in chunks, a state from chunk to chunk
+``fla``            sequences on CUDA: the kernel of flash-linear-attention, by an exact mapping (`linear_attention`)
+=================  ==========================================================================================
+"""
 
 from __future__ import annotations
 
