@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 
+from .keeping import compiled_for, recomputed
 from .products import chunk_masks, matrix_products, segment_products
 
 Kernel = Callable[..., tuple[Tensor, Tensor]]
@@ -54,7 +54,7 @@ def _by_heads(kernel: Kernel, tensors: Sequence[Tensor | None], chunk: int) -> t
     states: list[Tensor] = []
     for first in range(0, len(q), together):
         some = [None if t is None else t[first : first + together] for t in tensors]
-        y, state = checkpoint(kernel, *some, chunk, use_reentrant=False, preserve_rng_state=False)
+        y, state = recomputed(kernel, *some, chunk)
         ys.append(y)
         states.append(state)
     y, state = torch.cat(ys), torch.cat(states)
@@ -85,7 +85,7 @@ def scalar_gates(
 
 
 def _mask(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor | None) -> Tensor:
-    if source.device.type != "cpu":
+    if not compiled_for(source):
         return chunk_masks(source, transition, mark, direct)
     from .cpu import line_masks
 

@@ -1,7 +1,9 @@
-"""Dense attention over a grid on a CPU: masks by the compiled recursion, products by BLAS, a few heads at a time.
+"""The compiled recursions as operators of PyTorch, and dense attention over a grid on a CPU.
 
-Both ways are one operator each, so that `torch.compile` sees no Python here. Only the inputs are kept between them: the
-mask of ``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory.
+An operator is one step to `torch.compile`, which sees no Python in it. Attention makes its masks by the compiled
+recursion and its products by BLAS, a few heads at a time; only the inputs are kept between its two ways: the mask of
+``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory. A gradient that is to
+be differentiated itself is taken in PyTorch.
 """
 
 from __future__ import annotations
