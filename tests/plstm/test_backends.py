@@ -49,8 +49,9 @@ class TestEveryGridBackend:
             lambda *given: problem.run(backend, *given), leaves, fast_mode=True
         )
 
-    def test_more_tiles_than_one(self, backend, problems, assert_same):
-        problem = problems(3).quadrants("P", 9, 17, B=1, dk=1, dv=1, directions=(0, 3), states=True)
+    @pytest.mark.parametrize("size", [(9, 17), (1, 19), (19, 1)])
+    def test_more_tiles_than_one(self, backend, size, problems, assert_same):
+        problem = problems(3).quadrants("P", *size, B=1, dk=1, dv=1, directions=(0, 3), states=True)
         assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
 
     def test_only_the_direct_term(self, backend, problems):

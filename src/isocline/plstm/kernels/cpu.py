@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from . import paths
+from .keeping import full_precision
 from .masks import rows_mask, summed_mask
 from .products import chunk_masks
 
@@ -193,22 +194,23 @@ def grid_attention_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """dl/dq, dl/dk, dl/dv, dl/dgates and dl/d(diagonal of the mask) for slope = dl/dy."""
-    to_q, to_k, to_v, to_gates = (
-        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
-    )
-    diagonal = q.new_empty(q.shape[:2])
-    for b in _blocks(len(q), q.shape[1] ** 2, q):
-        masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
-        products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
-        slopes = torch.bmm(slope[b], v[b].mT)
-        to_masks = products * slopes
-        diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
-        to_gates[:, b] = _gate_gradients(gates[:, b], directions, X, Y, False, to_masks)
-        torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
-        slopes.mul_(masks).mul_(scale)
-        torch.bmm(slopes, k[b], out=to_q[b])
-        torch.bmm(slopes.mT, q[b], out=to_k[b])
-    return to_q, to_k, to_v, to_gates, diagonal
+    with full_precision():
+        to_q, to_k, to_v, to_gates = (
+            torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
+        )
+        diagonal = q.new_empty(q.shape[:2])
+        for b in _blocks(len(q), q.shape[1] ** 2, q):
+            masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
+            products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
+            slopes = torch.bmm(slope[b], v[b].mT)
+            to_masks = products * slopes
+            diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
+            to_gates[:, b] = _gate_gradients(gates[:, b], directions, X, Y, False, to_masks)
+            torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
+            slopes.mul_(masks).mul_(scale)
+            torch.bmm(slopes, k[b], out=to_q[b])
+            torch.bmm(slopes.mT, q[b], out=to_k[b])
+        return to_q, to_k, to_v, to_gates, diagonal
 
 
 @grid_attention_backward.register_fake

@@ -1,8 +1,9 @@
-"""What is kept for the way back: the inputs, and nothing that can be computed from them again."""
+"""What is kept: the inputs for the way back, nothing that can be computed from them again; and all digits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,16 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Result = TypeVar("Result")
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Autocast is off inside: products of gates and sums over paths keep their float32."""
+    with ExitStack() as off:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                off.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def inside_torch_func() -> bool:
