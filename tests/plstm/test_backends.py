@@ -10,7 +10,7 @@ EDGES = ((1, 1), (1, 5), (7, 1), (2, 3), (5, 5), (3, 11))  # one node, one row, 
 
 @pytest.mark.parametrize("backend", ["dense", "tiled"])
 class TestEveryGridBackend:
-    @settings(max_examples=30)
+    @settings(max_examples=20)
     @given(
         seed=st.integers(0, 2**31),
         size=st.sampled_from(EDGES),
@@ -22,7 +22,7 @@ class TestEveryGridBackend:
         problem = problems(seed).quadrants(mode, *size, B=1, directions=directions, states=states)
         assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
 
-    @settings(max_examples=25)
+    @settings(max_examples=20)
     @given(
         seed=st.integers(0, 2**31),
         size=st.sampled_from(EDGES),
@@ -41,8 +41,17 @@ class TestEveryGridBackend:
         assert problems(1).quadrants(mode, 2, 3, B=1).gradcheck(backend)
         assert problems(2).quadrants(mode, 3, 2, B=1, directions=(1, 2), states=True).gradcheck(backend)
 
-    def test_more_tiles_than_one(self, backend, problems, assert_same):
-        problem = problems(3).quadrants("P", 9, 17, B=1, dk=1, dv=1, directions=(0, 3), states=True)
+    @pytest.mark.parametrize("mode", ["P", "D"])
+    def test_second_derivatives(self, backend, mode, problems):
+        problem = problems(2).quadrants(mode, 2, 2, B=1, dk=1, dv=1, directions=(0, 3))
+        leaves = tuple(t.clone().requires_grad_() for t in problem.tensors.values())
+        assert torch.autograd.gradgradcheck(
+            lambda *given: problem.run(backend, *given), leaves, fast_mode=True
+        )
+
+    @pytest.mark.parametrize("size", [(9, 17), (1, 19), (19, 1)])
+    def test_more_tiles_than_one(self, backend, size, problems, assert_same):
+        problem = problems(3).quadrants("P", *size, B=1, dk=1, dv=1, directions=(0, 3), states=True)
         assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
 
     def test_only_the_direct_term(self, backend, problems):
@@ -65,7 +74,7 @@ class TestEveryGridBackend:
 
 @pytest.mark.parametrize("backend", ["chunked"])
 class TestEveryLineBackend:
-    @settings(max_examples=30)
+    @settings(max_examples=20)
     @given(
         seed=st.integers(0, 2**31),
         N=st.sampled_from([1, 2, 7, 64, 67]),
@@ -111,3 +120,19 @@ def test_threads_share_the_heads(problems):
     finally:
         torch.set_num_threads(1)
     torch.testing.assert_close(shared, alone)
+
+
+@pytest.mark.parametrize("backend", ["dense", "tiled", "chunked"])
+def test_gradients_of_each_sample(backend, problems):
+    """torch.func: a gradient for every sample at once, as many as one by one."""
+    problem = problems(9).line(5, B=3) if backend == "chunked" else problems(9).quadrants("P", 2, 3, B=3)
+
+    def loss(*given):
+        return sum(out.square().sum() for out in problem.run(backend, *given))
+
+    leaves = [t.clone().requires_grad_() for t in problem.tensors.values()]
+    expected = torch.autograd.grad(loss(*leaves), leaves)
+    found = torch.func.vmap(torch.func.grad(loss, argnums=tuple(range(len(leaves)))))(
+        *problem.tensors.values()
+    )
+    torch.testing.assert_close(found, expected)

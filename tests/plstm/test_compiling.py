@@ -76,6 +76,18 @@ def test_half_precision_vectors_with_float32_gates(dtype, problems):
         )
 
 
+def test_autocast_leaves_the_recursion_alone(problems):
+    for problem in (problems(1, torch.float32).quadrants("P", 3, 4), problems(2, torch.float32).line(9)):
+        leaves = [t.clone().requires_grad_() for t in problem.tensors.values()]
+        expected = problem.run("auto", *leaves)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = problem.run("auto", *leaves)
+            torch.autograd.grad(problem.run("auto", *leaves)[0].sum(), leaves, allow_unused=True)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        slopes = [torch.autograd.grad(out[0].sum(), leaves, materialize_grads=True) for out in (found, expected)]
+        torch.testing.assert_close(*slopes, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("backend", ["dense", "tiled"])
 @pytest.mark.parametrize("mode", ["P", "D"])
 def test_a_grid_never_waits_for_the_device(backend, mode, problems):

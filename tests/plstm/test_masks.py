@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isocline.plstm.kernels import cpu, dense, tiled
 from isocline.plstm.kernels.masks import rows_mask, separable_mask, summed_mask
-from isocline.plstm.kernels.products import matrix_products, segment_products
+from isocline.plstm.kernels.products import chunk_masks, matrix_products, segment_products
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}  # products and sums of a few dozen numbers in float64
 GATES = (
@@ -43,20 +43,20 @@ def gradients(function, tensors):
     without=st.sampled_from(
         [(), ("transition_dl",), ("transition_ru", "source_r"), ("mark_l", "transition_du")]
     ),
-    borders=st.booleans(),
 )
-def test_rows_are_the_compiled_recursion(problems, seed, size, without, borders):
+def test_rows_are_the_compiled_recursion(problems, seed, size, without):
     given_ = fields(problems(seed).grid(*size, states=False, without=without))
 
     def compiled(gates):
-        stack = dense.stacked([None if g is None else g.unsqueeze(1) for g in gates])
-        return cpu.path_masks(stack, [0], *size, borders)
+        return cpu.tile_masks(torch.stack([torch.zeros(2, *size) if g is None else g for g in gates]))
 
-    ours, theirs = (
-        gradients(lambda gates: rows_mask(gates, borders=borders), given_),
-        gradients(compiled, given_),
-    )
+    def in_pytorch(gates):
+        return rows_mask(gates, borders=True)
+
+    ours, theirs = gradients(in_pytorch, given_), gradients(compiled, given_)
     torch.testing.assert_close(ours, theirs, **CLOSE)
+    N = size[0] * size[1]
+    torch.testing.assert_close(rows_mask(given_), ours[0][:, :N, :N])
 
 
 @pytest.mark.parametrize("turn", ["transition_dl", "transition_ru"])
@@ -93,6 +93,17 @@ def test_only_the_direct_gate_lies_on_the_diagonal(problems):
     a, b, m = t["transition_r"], t["transition_d"], t["mark"]
     mask = summed_mask([t["source_r"], t["source_d"], a, a, b, b, m, m], t["direct"], range(4))
     torch.testing.assert_close(mask.diagonal(dim1=1, dim2=2), t["direct"].flatten(1))
+
+
+@pytest.mark.parametrize("C", [1, 2, 9])
+def test_chunks_of_a_sequence(C, problems):
+    gates = [
+        t
+        for name, t in problems(5).line(C, B=3).tensors.items()
+        if name in ("source", "transition", "mark", "direct")
+    ]
+    ours = gradients(lambda g: chunk_masks(*g), gates)
+    torch.testing.assert_close(ours, gradients(lambda g: cpu.line_masks(torch.stack(g)), gates), **CLOSE)
 
 
 class TestProducts:

@@ -12,8 +12,9 @@ linear attention under a mask, ``h_n = scale sum over n' of G_{n,n'} (q_n . k_n'
 2506.11997.
 
 Leading axes (batch, heads) broadcast. Tensors come as scalars, as the shapes below say, or with the channel axes of
-state tracking: see `kernels.reference` for those. Products of gates are computed in float32 at least, whatever the
-dtype of q, k and v, which is the dtype of the result.
+state tracking: see `kernels.reference` for those. `backend` names a way of computing (`kernels`); "auto" chooses by
+size, device and what is asked for. Products of gates are computed in float32 at least, whatever the dtype of q, k and
+v, which is the dtype of the result.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,14 @@
-"""The recursions, one file per way of computing them; ``reference`` is the truth."""
+"""The recursions, one file per way of computing them; all give the same numbers.
+
+=================  ==========================================================================================
+``reference``      node after node: the truth the others are tested against
+``dense``          grids: masked attention, all pairs of nodes at once; compiled masks on a CPU (`cpu`, `paths`)
+``tiled``          grids: dense inside tiles, states between them; memory and time grow with the number of nodes
+``triton``         grids on CUDA: as dense, but the mask is made where it is used (`cuda`)
+``chunked``        sequences: masked attention in chunks, a state from chunk to chunk
+``fla``            sequences on CUDA: the kernel of flash-linear-attention, by an exact mapping (`linear_attention`)
+=================  ==========================================================================================
+"""
 
 from __future__ import annotations
 
@@ -12,6 +22,7 @@ from torch import Tensor
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
 from . import chunked, dense, linear_attention, reference, tiled
+from .keeping import full_precision
 
 Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
@@ -22,6 +33,7 @@ TRITON_ROW = 64  # longest row whose products of transitions fit the shared memo
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
 
 
+@full_precision()
 def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
     """y ``(B, N, dv, JO)`` and the last state ``(B, dk, dv, JT)`` of a sequence."""
     check_choice("backend", backend, LINES)
@@ -42,6 +54,7 @@ def line(backend: str, fields: Fields, scale: float) -> tuple[Tensor, Tensor]:
     return kernel(q, k, v, source, transition, mark, direct, state)
 
 
+@full_precision()
 def grid(
     backend: str, fields: Fields, gates: Gates, scale: float, want_state: bool
 ) -> tuple[Tensor, Border | None]:
@@ -62,6 +75,7 @@ def grid(
     return y, border if want_state else None
 
 
+@full_precision()
 def quadrants(
     backend: str,
     fields: Fields,

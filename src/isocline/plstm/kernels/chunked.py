@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 
-from .products import matrix_products, segment_products
+from .keeping import compiled_for, recomputed
+from .products import chunk_masks, matrix_products, segment_products
 
 Kernel = Callable[..., tuple[Tensor, Tensor]]
 
@@ -54,7 +54,7 @@ def _by_heads(kernel: Kernel, tensors: Sequence[Tensor | None], chunk: int) -> t
     states: list[Tensor] = []
     for first in range(0, len(q), together):
         some = [None if t is None else t[first : first + together] for t in tensors]
-        y, state = checkpoint(kernel, *some, chunk, use_reentrant=False, preserve_rng_state=False)
+        y, state = recomputed(kernel, *some, chunk)
         ys.append(y)
         states.append(state)
     y, state = torch.cat(ys), torch.cat(states)
@@ -74,16 +74,23 @@ def scalar_gates(
 ) -> tuple[Tensor, Tensor]:
     """Shapes: q, k ``(B, N, dk)``; v ``(B, N, dv)``; gates ``(B, N)``; state ``(B, dk, dv)``; returns y and the last state."""
     N, count, C = q.shape[1], *_cut(q.shape[1], chunk)
-    q, k, v, source, mark = (_chunks(t, count, C) for t in (q, k, v, source, mark))
-    L = segment_products(_chunks(transition, count, C, value=1.0))  # (B, count, C + 1, C + 1)
-    mask = mark.unsqueeze(-1) * L[..., :C, 1:] * source.unsqueeze(-2)
-    if direct is not None:
-        mask = mask + torch.diag_embed(_chunks(direct, count, C))
-    written = (k * (L[..., C, 1:] * source).unsqueeze(-1)).mT @ v
-    enters, state = _states(L[..., C, 0], written.flatten(2), state.flatten(1))
+    q, k, v = (_chunks(t, count, C) for t in (q, k, v))
+    filled = (_chunks(source, count, C), _chunks(transition, count, C, value=1.0), _chunks(mark, count, C))
+    mask = _mask(*filled, None if direct is None else _chunks(direct, count, C))
+    written = (k * mask[..., C, :C].unsqueeze(-1)).mT @ v
+    enters, state = _states(mask[..., C, C], written.flatten(2), state.flatten(1))
     states = enters.unflatten(2, written.shape[2:])
-    y = (mask * (q @ k.mT)) @ v + (q * (mark * L[..., :C, 0]).unsqueeze(-1)) @ states
+    y = ((q @ k.mT) * mask[..., :C, :C]) @ v + (q * mask[..., :C, C:]) @ states
     return y.flatten(1, 2)[:, :N], state.unflatten(1, written.shape[2:])
+
+
+def _mask(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor | None) -> Tensor:
+    if not compiled_for(source):
+        return chunk_masks(source, transition, mark, direct)
+    from .cpu import line_masks
+
+    gates = [source, transition, mark, torch.zeros_like(mark) if direct is None else direct]
+    return line_masks(torch.stack(gates).flatten(1, 2)).unflatten(0, source.shape[:2])
 
 
 def matrix_gates(

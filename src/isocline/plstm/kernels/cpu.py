@@ -1,7 +1,9 @@
-"""Dense attention over a grid on a CPU: masks by the compiled recursion, products by BLAS, a few heads at a time.
+"""The compiled recursions as operators of PyTorch, and dense attention over a grid on a CPU.
 
-Both ways are one operator each, so that `torch.compile` sees no Python here. Only the inputs are kept between them: the
-mask of ``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory.
+An operator is one step to `torch.compile`, which sees no Python in it. Attention makes its masks by the compiled
+recursion and its products by BLAS, a few heads at a time; only the inputs are kept between its two ways: the mask of
+``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory. A gradient that is to
+be differentiated itself is taken in PyTorch.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import torch
 from torch import Tensor
 
 from . import paths
+from .keeping import full_precision
+from .masks import rows_mask, summed_mask
+from .products import chunk_masks
 
 BLOCK = 8 << 20  # bytes of masks made together: a few fit the cache
 
@@ -24,24 +29,16 @@ def _blocks(heads: int, numbers: int, like: Tensor) -> Iterator[slice]:
     return (slice(first, min(first + together, heads)) for first in range(0, heads, together))
 
 
-def _over_heads(
-    function: Callable[..., Any], gates: Tensor, arguments: Sequence[Any], *results: Tensor
-) -> None:
-    """Run a compiled function on shares of the heads, one a thread; results share their first or second axis."""
+def _over_heads(function: Callable[..., Any], gates: Tensor, *arguments: Any) -> None:
+    """Call a compiled function for all heads, the second axis of the gates; each thread takes a share of them."""
     heads, threads = gates.shape[1], torch.get_num_threads()
-    arrays = [gates.detach().contiguous().numpy(), *(result.detach().numpy() for result in results)]
-
-    def share(part: slice) -> None:
-        g, *rest = arrays
-        cut = [array[part] if array.ndim == 3 else array[:, part] for array in rest]
-        function(g[:, part], *arguments, *cut)
-
+    given = [a.detach().numpy() if isinstance(a, Tensor) else a for a in (gates.contiguous(), *arguments)]
     if threads == 1 or heads == 1:
-        return share(slice(0, heads))
+        function(*given, 0, heads)
+        return
     each = -(-heads // threads)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(share, [slice(first, first + each) for first in range(0, heads, each)]))
-    return None
+        list(pool.map(lambda first: function(*given, first, min(first + each, heads)), range(0, heads, each)))
 
 
 def _masks(
@@ -49,55 +46,102 @@ def _masks(
 ) -> Tensor:
     size = X * Y + (X + Y if borders else 0)
     masks = gates.new_zeros(gates.shape[1], size, size)
-    _over_heads(paths.fill_masks, gates, (np.array(directions), X, Y, borders), masks)
+    _over_heads(paths.fill_masks, gates, np.array(directions), X, Y, borders, masks)
     if direct is not None:
         masks.diagonal(dim1=1, dim2=2)[:, : X * Y] += direct
     return masks
 
 
 def _gate_gradients(
-    gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool, slopes: Tensor, out: Tensor
-) -> None:
-    _over_heads(paths.gate_gradients, gates, (np.array(directions), X, Y, borders), slopes, out)
-
-
-@torch.library.custom_op("isocline::path_masks", mutates_args=(), device_types="cpu")
-def path_masks(gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool) -> Tensor:
-    """Masks ``(B, N [+ Y + X], N [+ Y + X])`` of gates ``(8, B, O, N)``."""
-    return _masks(gates, None, directions, X, Y, borders)
-
-
-@path_masks.register_fake
-def _(gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool) -> Tensor:
-    size = X * Y + (X + Y if borders else 0)
-    return gates.new_empty(gates.shape[1], size, size)
-
-
-@torch.library.custom_op("isocline::path_masks_backward", mutates_args=(), device_types="cpu")
-def path_masks_backward(
-    slopes: Tensor, gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool
+    gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool, slopes: Tensor
 ) -> Tensor:
-    """dl/dgates for slopes = dl/dmasks."""
     found = torch.empty_like(gates, memory_format=torch.contiguous_format)
-    _gate_gradients(gates, directions, X, Y, borders, slopes.contiguous(), found)
+    _over_heads(paths.gate_gradients, gates, np.array(directions), X, Y, borders, slopes.contiguous(), found)
     return found
 
 
-@path_masks_backward.register_fake
-def _(slopes: Tensor, gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool) -> Tensor:
+def _again(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor | None], slope: Tensor
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated once more: the same function in PyTorch, run again."""
+    wanted = [t for t in inputs if t is not None and t.requires_grad]
+    found = iter(
+        torch.autograd.grad(function(*inputs), wanted, slope, create_graph=True, materialize_grads=True)
+    )
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]
+
+
+@torch.library.custom_op("isocline::tile_masks", mutates_args=(), device_types="cpu")
+def tile_masks(gates: Tensor) -> Tensor:
+    """Masks with borders ``(P, N + Y + X, N + Y + X)`` of tiles with gates ``(8, P, X, Y)``, in their own frame."""
+    X, Y = gates.shape[2:]
+    return _masks(gates.flatten(2).unsqueeze(2), None, [0], X, Y, True)
+
+
+@tile_masks.register_fake
+def _(gates: Tensor) -> Tensor:
+    X, Y = gates.shape[2:]
+    return gates.new_empty(gates.shape[1], X * Y + X + Y, X * Y + X + Y)
+
+
+@torch.library.custom_op("isocline::tile_masks_backward", mutates_args=(), device_types="cpu")
+def tile_masks_backward(slopes: Tensor, gates: Tensor) -> Tensor:
+    """dl/dgates for slopes = dl/dmasks."""
+    X, Y = gates.shape[2:]
+    return _gate_gradients(gates.flatten(2).unsqueeze(2), [0], X, Y, True, slopes).view(gates.shape)
+
+
+@tile_masks_backward.register_fake
+def _(slopes: Tensor, gates: Tensor) -> Tensor:
     return torch.empty_like(gates, memory_format=torch.contiguous_format)
 
 
 def _keep(ctx: Any, inputs: Any, output: Tensor) -> None:
-    gates, *ctx.rest = inputs
-    ctx.save_for_backward(gates)
+    ctx.save_for_backward(*inputs)
 
 
-def _masks_back(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
-    return path_masks_backward(slopes, *ctx.saved_tensors, *ctx.rest), None, None, None, None
+def _tile_masks_back(ctx: Any, slopes: Tensor) -> Tensor | None:
+    if torch.is_grad_enabled():
+        return _again(lambda gates: rows_mask(list(gates), borders=True), ctx.saved_tensors, slopes)[0]
+    return tile_masks_backward(slopes, *ctx.saved_tensors)
 
 
-path_masks.register_autograd(_masks_back, setup_context=_keep)
+tile_masks.register_autograd(_tile_masks_back, setup_context=_keep)
+
+
+@torch.library.custom_op("isocline::line_masks", mutates_args=(), device_types="cpu")
+def line_masks(gates: Tensor) -> Tensor:
+    """Masks ``(P, C + 1, C + 1)`` of chunks with gates ``(4, P, C)``, borders last."""
+    masks = gates.new_zeros(gates.shape[1], gates.shape[2] + 1, gates.shape[2] + 1)
+    _over_heads(paths.fill_lines, gates, masks)
+    return masks
+
+
+@line_masks.register_fake
+def _(gates: Tensor) -> Tensor:
+    return gates.new_empty(gates.shape[1], gates.shape[2] + 1, gates.shape[2] + 1)
+
+
+@torch.library.custom_op("isocline::line_masks_backward", mutates_args=(), device_types="cpu")
+def line_masks_backward(slopes: Tensor, gates: Tensor) -> Tensor:
+    """dl/dgates for slopes = dl/dmasks."""
+    found = torch.empty_like(gates, memory_format=torch.contiguous_format)
+    _over_heads(paths.line_gradients, gates, slopes.contiguous(), found)
+    return found
+
+
+@line_masks_backward.register_fake
+def _(slopes: Tensor, gates: Tensor) -> Tensor:
+    return torch.empty_like(gates, memory_format=torch.contiguous_format)
+
+
+def _line_masks_back(ctx: Any, slopes: Tensor) -> Tensor | None:
+    if torch.is_grad_enabled():
+        return _again(lambda gates: chunk_masks(*gates), ctx.saved_tensors, slopes)[0]
+    return line_masks_backward(slopes, *ctx.saved_tensors)
+
+
+line_masks.register_autograd(_line_masks_back, setup_context=_keep)
 
 
 @torch.library.custom_op("isocline::grid_attention", mutates_args=(), device_types="cpu")
@@ -150,22 +194,23 @@ def grid_attention_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """dl/dq, dl/dk, dl/dv, dl/dgates and dl/d(diagonal of the mask) for slope = dl/dy."""
-    to_q, to_k, to_v, to_gates = (
-        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
-    )
-    diagonal = q.new_empty(q.shape[:2])
-    for b in _blocks(len(q), q.shape[1] ** 2, q):
-        masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
-        products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
-        slopes = torch.bmm(slope[b], v[b].mT)
-        to_masks = products * slopes
-        diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
-        _gate_gradients(gates[:, b], directions, X, Y, False, to_masks, to_gates[:, b])
-        torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
-        slopes.mul_(masks).mul_(scale)
-        torch.bmm(slopes, k[b], out=to_q[b])
-        torch.bmm(slopes.mT, q[b], out=to_k[b])
-    return to_q, to_k, to_v, to_gates, diagonal
+    with full_precision():
+        to_q, to_k, to_v, to_gates = (
+            torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
+        )
+        diagonal = q.new_empty(q.shape[:2])
+        for b in _blocks(len(q), q.shape[1] ** 2, q):
+            masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
+            products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
+            slopes = torch.bmm(slope[b], v[b].mT)
+            to_masks = products * slopes
+            diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
+            to_gates[:, b] = _gate_gradients(gates[:, b], directions, X, Y, False, to_masks)
+            torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
+            slopes.mul_(masks).mul_(scale)
+            torch.bmm(slopes, k[b], out=to_q[b])
+            torch.bmm(slopes.mT, q[b], out=to_k[b])
+        return to_q, to_k, to_v, to_gates, diagonal
 
 
 @grid_attention_backward.register_fake
@@ -192,6 +237,16 @@ def _keep_all(ctx: Any, inputs: Any, output: Tensor) -> None:
 
 def _attention_back(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
     q, k, v, gates, direct = ctx.saved_tensors
+    directions, X, Y, scale = ctx.rest
+    if torch.is_grad_enabled():
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, direct: Tensor | None) -> Tensor:
+            direct = None if direct is None else direct.unflatten(1, (X, Y))
+            return (
+                summed_mask(list(gates.unflatten(3, (X, Y))), direct, directions) * (scale * q @ k.mT)
+            ) @ v
+
+        return *_again(attention, ctx.saved_tensors, slope), None, None, None, None
     *found, diagonal = grid_attention_backward(slope, q, k, v, gates, direct, *ctx.rest)
     return *found, None if direct is None else diagonal, None, None, None, None
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from .keeping import compiled_for, recomputed
 from .masks import Gates, summed_mask
 
 
@@ -29,7 +29,7 @@ def quadrants(
     q, k, v = (tensor.flatten(1, 2) for tensor in (q, k, v))
     if all(gate is None for gate in gates):
         gates = [*gates[:-1], v.new_zeros(len(v), len(directions), X, Y)]
-    if q.device.type == "cpu":
+    if compiled_for(q):
         from .cpu import grid_attention
 
         diagonal = None if direct is None else direct.flatten(1)
@@ -56,6 +56,4 @@ def attend_again(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, direct: Tensor | None, directions: Sequence[int]
 ) -> Tensor:
     """`attend`, made once more on the way back instead of kept."""
-    return checkpoint(
-        attend, q, k, v, gates, direct, directions, use_reentrant=False, preserve_rng_state=False
-    )
+    return recomputed(attend, q, k, v, gates, direct, directions)

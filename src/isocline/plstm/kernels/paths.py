@@ -4,9 +4,9 @@ At a node the states that enter are rows of numbers, one for each source: how mu
 recursion of ``reference.plstm_2d`` then runs on these rows, in place, a few values a source, and the way back gathers the
 gates' gradients as inner products of such rows. Nothing but the gates is kept between the two ways.
 
-Gates come as one array ``(8, B, O, N)``, in the order of ``reference.plstm_2d``; nodes are numbered ``n = x Y + y``. With
-borders there are ``Y + X`` further sources, the states that enter at x = 0 and at y = 0, and as many further targets,
-those that leave; then there is one direction.
+Each function does the heads begin .. end - 1. Gates come as one array ``(8, B, O, N)``, in the order of
+``reference.plstm_2d``; nodes are numbered ``n = x Y + y``. With borders there are ``Y + X`` further sources, the states that
+enter at x = 0 and at y = 0, and as many further targets, those that leave; then there is one direction.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def _back(right, down, row, R, U, rl, ru, dl, du, ml, mu):
 
 
 @_compiled
-def fill_masks(gates, flips, X, Y, borders, masks):
+def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
     """Add the paths of all directions to masks ``(B, N [+ Y + X], N [+ Y + X])``."""
     N = X * Y
     S = masks.shape[2]
     right, down = np.empty((Y, S), masks.dtype), np.empty(S, masks.dtype)
-    for b in range(masks.shape[0]):
+    for b in range(begin, end):
         for o in range(flips.size):
             right[:] = 0
             if borders:
@@ -99,14 +99,14 @@ def _sources(x, X, Y, flip, S):
 
 
 @_compiled
-def gate_gradients(gates, flips, X, Y, borders, slopes, gradients):
+def gate_gradients(gates, flips, X, Y, borders, slopes, gradients, begin, end):
     """Write dl/dgates ``(8, B, O, N)`` for slopes = dl/dmask."""
     N = X * Y
     S = slopes.shape[2]
     kept_right, kept_down = np.empty((N, S), slopes.dtype), np.empty((N, S), slopes.dtype)
     right, down = np.empty((Y, S), slopes.dtype), np.empty(S, slopes.dtype)
     nowhere = np.empty(S, slopes.dtype)
-    for b in range(slopes.shape[0]):
+    for b in range(begin, end):
         for o in range(flips.size):
             right[:] = 0
             if borders:
@@ -155,3 +155,56 @@ def gate_gradients(gates, flips, X, Y, borders, slopes, gradients):
                     )  # fmt: skip
                     for which in range(6):
                         gradients[T_RL + which, b, o, n] = found[which]
+
+
+@_compiled
+def fill_lines(gates, masks, begin, end):
+    """Masks ``(P, C + 1, C + 1)`` of P chunks, gates S, T, M, D ``(4, P, C)``; masks come in as zeros.
+
+    The last source is the state that enters, the last target the state that leaves.
+    """
+    C = gates.shape[2]
+    held = np.empty(C + 1, masks.dtype)
+    for p in range(begin, end):
+        held[:] = 0
+        held[C] = 1
+        for t in range(C):
+            S, T, M, D = gates[0, p, t], gates[1, p, t], gates[2, p, t], gates[3, p, t]
+            row = masks[p, t]
+            for s in range(t):
+                row[s] = M * held[s]
+                held[s] *= T
+            row[t] = D
+            row[C] = M * held[C]
+            held[C] *= T
+            held[t] = S
+        masks[p, C] = held
+
+
+@_compiled
+def line_gradients(gates, slopes, gradients, begin, end):
+    """Write dl/dgates ``(4, P, C)`` for slopes = dl/dmasks."""
+    C = gates.shape[2]
+    held, back = np.zeros((C + 1, C + 1), slopes.dtype), np.empty(C + 1, slopes.dtype)
+    for p in range(begin, end):
+        held[0, C] = 1
+        for t in range(C):
+            T = gates[1, p, t]
+            for s in range(t):
+                held[t + 1, s] = T * held[t, s]
+            held[t + 1, C] = T * held[t, C]
+            held[t + 1, t] = gates[0, p, t]
+        back[:] = slopes[p, C]
+        for i in range(C):
+            t = C - 1 - i
+            T, M, row, here = gates[1, p, t], gates[2, p, t], slopes[p, t], held[t]
+            gradients[0, p, t] = back[t]
+            gradients[3, p, t] = row[t]
+            to_T, to_M = back[C] * here[C], row[C] * here[C]
+            back[C] = T * back[C] + M * row[C]
+            for s in range(t):
+                to_T += back[s] * here[s]
+                to_M += row[s] * here[s]
+                back[s] = T * back[s] + M * row[s]
+            gradients[1, p, t] = to_T
+            gradients[2, p, t] = to_M

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def segment_products(transition: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ class _SegmentProducts(torch.autograd.Function):
         n = transition.shape[-1]
         at = torch.arange(n + 1, device=transition.device)
         below = at[:, None] > at[None, :]
-        rows = torch.nn.functional.pad(transition, (1, 0), value=1.0).unsqueeze(-1)
+        rows = pad(transition, (1, 0), value=1.0).unsqueeze(-1)
         products = torch.where(below, rows, 1.0).cumprod(-2)
         return torch.where(at[:, None] >= at[None, :], products, 0.0)
 
@@ -40,6 +41,17 @@ class _SegmentProducts(torch.autograd.Function):
         (products,) = ctx.saved_tensors
         arriving = slope @ products.mT
         return (products[..., 1:] * arriving[..., :-1]).sum(-2)
+
+
+def chunk_masks(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor | None) -> Tensor:
+    """Masks of chunks; the last source is the state that enters, the last target the state that leaves.
+
+    Shapes: gates ``(..., C)``; returns ``(..., C + 1, C + 1)``.
+    """
+    L = segment_products(transition)
+    L = torch.cat([L[..., 1:], L[..., :1]], -1)  # from after each token, and from the start
+    mask = L * pad(mark, (0, 1), value=1.0).unsqueeze(-1) * pad(source, (0, 1), value=1.0).unsqueeze(-2)
+    return mask if direct is None else mask + torch.diag_embed(pad(direct, (0, 1)))
 
 
 def matrix_products(transition: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 
 from .dense import stacked
+from .keeping import compiled_for, recomputed
 from .masks import Gates, rows_mask
 
 Border = tuple[Tensor, Tensor]
@@ -63,7 +63,7 @@ def quadrants(
                 direction,
                 side,
             )
-            found.append(checkpoint(one_direction, *arguments, use_reentrant=False, preserve_rng_state=False))
+            found.append(recomputed(one_direction, *arguments))
     O = len(directions)
     y, right, down = (
         [torch.cat([part[which] for part in found[o::O]]) for o in range(O)] for which in range(3)
@@ -174,9 +174,8 @@ def _strips(states: Tensor, count: int, side: int) -> Tensor:
 
 def _masks(gates: Tensor) -> Tensor:
     """Masks with borders of gates ``(8, P, cx, cy)``."""
-    if gates.device.type == "cpu":
-        from .cpu import path_masks
+    if compiled_for(gates):
+        from .cpu import tile_masks
 
-        cx, cy = gates.shape[2:]
-        return path_masks(gates.flatten(2).unsqueeze(2), [0], cx, cy, True)
+        return tile_masks(gates)
     return rows_mask(list(gates), borders=True)
