@@ -64,8 +64,7 @@ def ways(call: Call, leaves: list[Tensor]) -> dict[str, Callable[[], object]]:
 
 def one_at_a_time(apart: list[DagBatch], parts: list[list[Tensor]]) -> Tensor:
     found = [
-        plstm_graph(*tensors, graph, backend="reference")
-        for graph, tensors in zip(apart, parts, strict=True)
+        plstm_graph(*tensors, graph, backend="reference") for graph, tensors in zip(apart, parts, strict=True)
     ]
     return torch.cat(found, 1)
 

@@ -90,6 +90,23 @@ def test_leading_axes_are_rows_and_memory_order_does_not_matter(backend, lead):
         torch.testing.assert_close(plstm_graph(*(x[at] for x in parts), graph), whole[at], **TIGHT)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_of_each_sample_by_torch_func(backend):
+    graph = DagBatch.grid(2, 3)
+    parts, given = gates(graph, 5, (3,)), gates(graph, 6, ())
+
+    def total(T, q):
+        return plstm_graph(q, *given[1:4], T, *given[5:], graph, backend=backend).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(total))(parts[4], parts[0])
+    for i in range(3):
+        T = parts[4][i].requires_grad_()
+        [alone] = torch.autograd.grad(total(T, parts[0][i]), T)
+        torch.testing.assert_close(each[i], alone, **TIGHT)
+    shared = torch.func.vmap(torch.func.grad(total), in_dims=(0, None))(parts[4].detach(), parts[0][0])
+    torch.testing.assert_close(shared[0], each[0], **TIGHT)
+
+
 def test_on_a_grid_it_is_the_recurrence_on_grids():
     X, Y = 4, 3
     graph = DagBatch.grid(X, Y)

@@ -124,7 +124,9 @@ def test_the_field_is_that_of_plain_autograd(mode):
     report = gradient_report(layer, x, origin=(1, 2), probes=400)
     jacobian = torch.autograd.functional.jacobian(lambda x: layer(x)[0, 1, 2], x)
     exact = jacobian.square().sum((0, 1, 4)).sqrt().numpy()
-    most = (2 / 400) ** 0.5 / 2  # the relative standard error of an entry whose Jacobian has rank one; smaller otherwise
+    most = (
+        2 / 400
+    ) ** 0.5 / 2  # the relative standard error of an entry whose Jacobian has rank one; smaller otherwise
     np.testing.assert_allclose(report.field, exact / exact.sum(), rtol=6 * most)  # fails once in 1e8 draws
     assert 0.1 * most < report.field_spread < 1.3 * most
     assert report.half_radius in range(6)

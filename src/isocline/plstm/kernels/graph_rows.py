@@ -32,7 +32,9 @@ def sweep(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) ->
 @torch.library.custom_op("isocline::graph_add_rows", mutates_args=())
 def add_rows(x: Tensor, t: Tensor, before: Tensor, after: Tensor, rows: int) -> Tensor:
     """``out[after] = sum of t x[before]``. Shapes: x ``(H, R, F)``; t ``(H, L)``; returns ``(H, rows, F)``."""
-    return x.new_zeros(x.shape[0], rows, x.shape[2]).index_add_(1, after, x.index_select(1, before) * t[..., None])
+    return x.new_zeros(x.shape[0], rows, x.shape[2]).index_add_(
+        1, after, x.index_select(1, before) * t[..., None]
+    )
 
 
 @torch.library.custom_op("isocline::graph_products", mutates_args=())
@@ -115,7 +117,12 @@ def _rows_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _products_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     a, b, rows_a, rows_b = ctx.saved_tensors
-    return add_rows(b, grad, rows_b, rows_a, a.shape[1]), add_rows(a, grad, rows_a, rows_b, b.shape[1]), None, None
+    return (
+        add_rows(b, grad, rows_b, rows_a, a.shape[1]),
+        add_rows(a, grad, rows_a, rows_b, b.shape[1]),
+        None,
+        None,
+    )
 
 
 sweep.register_autograd(_sweep_back, setup_context=_keep_sweep)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_rows import add_rows, sweep
+from isocline.plstm.kernels.keeping import inside_torch_func
 
 
 def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
@@ -17,14 +18,28 @@ def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
     rows = prod(transition.shape[:-1])
     t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(written.dtype)
     flat = written.reshape(rows, *written.shape[-2:])
-    return sweep(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
+    solve = _level_by_level if inside_torch_func() else sweep
+    return solve(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
+
+
+def _level_by_level(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Tensor:
+    """`sweep` in PyTorch's own operators, for torch.func; every level is kept."""
+    begin = 0
+    for size in sizes.tolist():
+        part = slice(begin, begin + size)
+        x = x.index_add(1, after[part], x.index_select(1, before[part]) * t[:, part, None])
+        begin += size
+    return x
 
 
 def read_at(states: Tensor, mark: Tensor, rows: Tensor, count: int) -> Tensor:
-    """``sum over edges of mark states``, into row ``rows[e]`` of `count`. Shapes: ``(..., E, F)``; returns ``(..., count, F)``."""
+    """``sum of mark states``, edge e into row ``rows[e]``. Shapes: states ``(..., E, F)``; returns ``(..., count, F)``."""
     lead = states.shape[:-2]
     flat = states.reshape(prod(lead), *states.shape[-2:])
     weights = mark.reshape(prod(lead), mark.shape[-1]).to(states.dtype)
+    if inside_torch_func():
+        empty = flat.new_zeros(flat.shape[0], count, flat.shape[2])
+        return empty.index_add(1, rows, weights[..., None] * flat).view(*lead, count, states.shape[-1])
     edges = torch.arange(mark.shape[-1], device=rows.device)
     return add_rows(flat, weights, edges, rows, count).view(*lead, count, states.shape[-1])
 
