@@ -16,7 +16,6 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
-import torch
 from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
