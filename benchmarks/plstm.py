@@ -107,6 +107,12 @@ def measured(calls: dict[str, tuple[Call, list[Tensor]]], way: str, rounds: int)
     return sides.take_turns({name: both_ways(*call)[way] for name, call in calls.items()}, rounds=rounds)
 
 
+def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, int]:
+    """Bytes that each contestant keeps of one image; they grow in proportion to the batch."""
+    calls = grid_calls(1, side, others)
+    return {name: kept(calls[name][0]) for name in ("P", "recursion", *others)}
+
+
 def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[str]:
     middle = ratio if isinstance(ratio, float) else ratio.middle
     good = middle <= wanted if at_most else middle >= wanted
@@ -115,14 +121,13 @@ def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[s
 
 def grids(others: dict[str, Callable[..., Tensor]]) -> str:
     rows, memory = [], []
+    of_one = {side: kept_of_one(side, others) for side in {side for _, side in GRIDS}}
     for batch, side in GRIDS:
-        calls, one = grid_calls(batch, side, others), grid_calls(1, side, others)
+        calls = grid_calls(batch, side, others)
         size = f"{side} × {side}, batch {batch}"
-        keeps = {
-            name: batch * kept(one[name][0]) for name in ("P", "recursion", *others)
-        }  # in proportion to the batch
+        keeps = {name: batch * share for name, share in of_one[side].items()}
         for way, limit, least in (("forward", 3, 20), ("forward and backward", 4, 15)):
-            fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=7)
+            fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=5)
             for mode in "PD":
                 over = fast[mode].over(fast["softmax"])
                 goal = verdict(over, limit, True) if side == 14 else ["", ""]

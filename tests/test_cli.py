@@ -11,6 +11,7 @@ import pytest
 
 from isocline import __version__
 from isocline.cli import main
+from isocline.cli.commands import COMMANDS
 from isocline.lab import all_claims
 
 LAB = Path(__file__).parent / "lab"
@@ -32,8 +33,8 @@ def toys(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("tuor", "command: want one of tour, claims, reproduce, doctor, got 'tuor'; did you mean tour"),
-        ("xyz", "command: want one of tour, claims, reproduce, doctor, got 'xyz'; `isocline --help`"),
+        ("tuor", f"command: want one of {', '.join(COMMANDS)}, got 'tuor'; did you mean tour"),
+        ("xyz", f"command: want one of {', '.join(COMMANDS)}, got 'xyz'; `isocline --help`"),
         ("reproduce", "names: want at least one claim, got none; `isocline claims` lists them"),
         ("reproduce linear_model/wurst-case", "did you mean linear_model/worst-case"),
         (

@@ -13,11 +13,17 @@ import pytest
 STORED = Path(__file__).parent / "golden" / "public_names.json"
 MODULES = [
     "isocline",
+    "isocline.dynamics",
+    "isocline.dynamics.analysis",
+    "isocline.dynamics.functional",
+    "isocline.dynamics.measures",
     "isocline.lab",
     "isocline.linear_model",
     "isocline.linear_model.functional",
     "isocline.plstm",
     "isocline.plstm.functional",
+    "isocline.theory",
+    "isocline.theory.functional",
 ]
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tyro
 
+from isocline._core import page
 from isocline._core.files import CheckpointError
 from isocline.cli.reconstruct import Generate, Reconstruct
 from isocline.datasets.chaotic import lorenz63
 
-QUICK = ["--hidden-dim", "20", "--sequence-length", "30", "--updates", "1200", "--seeds", "2", "--rate", "50"]
+QUICK = ["--hidden-dim", "8", "--sequence-length", "30", "--updates", "1200", "--seeds", "2", "--rate", "50"]
 
 
 def _run(kind, *words):
@@ -20,6 +21,13 @@ def _run(kind, *words):
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
     return command.run()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "_DPI", 40)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +46,10 @@ def out(recording, tmp_path_factory):
 
 
 def test_a_csv_becomes_a_page_a_model_scores_and_pictures(out, recording):
-    page = (out / "index.html").read_text()
-    assert "A reconstruction of lorenz" in page
-    assert "Scored on the last 20%, which training never saw." in page
-    assert f"isocline reconstruct {recording} --out {out} --rate 50.0 --hidden-dim 20" in page
+    text = (out / "index.html").read_text()
+    assert "A reconstruction of lorenz" in text
+    assert "Scored on the last 20%, which training never saw." in text
+    assert f"isocline reconstruct {recording} --out {out} --rate 50.0 --hidden-dim 8" in text
     assert len(list((out / "pictures").glob("*.png"))) == 7
     scores = json.loads((out / "scores.json").read_text())
     assert scores["channels"] == ["x", "y", "the z"]
@@ -74,8 +82,8 @@ def test_again_it_goes_on_from_its_checkpoint_and_only_for_the_same_settings(out
 def test_one_column_with_lags_and_a_test_file(recording, tmp_path):
     words = ["--columns", "x", "--lags", 0, 8, 16, "--test", recording, "--fresh"]
     assert _run(Reconstruct, recording, "--out", tmp_path / "out", *QUICK, *words) == 0
-    page = (tmp_path / "out" / "index.html").read_text()
-    assert "Scored on another recording, lorenz.csv." in page
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "Scored on another recording, lorenz.csv." in text
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["channels"] == [
         "x",
         "x, 8 later",

@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from isocline.dynamics import drawings
+from isocline._core import page as page_module
+from isocline.dynamics import drawings, findings
 from isocline.dynamics.findings import examine, growth_of
 from isocline.dynamics.report import verdict, write_report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    """Small pictures, and few regions for fixed points: a search where the whole list would take a second each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "_DPI", 40)
+        patch.setattr(findings, "MOST_TUPLES", 2000)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -76,13 +76,14 @@ Reconstructor(
 """
 
 
-def test_killed_at_any_moment_it_goes_on_from_the_last_look(orbit, made, tmp_path):
-    """SIGKILL as soon as a checkpoint past update 0 is there, twice; the end is that of a run left alone."""
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on_from_the_last_look(times, orbit, made, tmp_path):
+    """SIGKILL as soon as a checkpoint past update 0 is there; the end is that of a run left alone."""
     np.save(tmp_path / "series.npy", orbit[0][:800])
-    updates, folder, kills = 10_000, tmp_path / "run", 0
+    updates, folder, kills = 4000 * times, tmp_path / "run", 0
     settings = {"updates": updates, "forcing": AdaptiveForcing()}
     seen = -1
-    for _ in range(2):
+    for _ in range(times):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path / "series.npy"), str(folder), str(updates)],
             stdout=subprocess.PIPE,

@@ -360,3 +360,16 @@ def test_the_bound_of_a_theorem_covers_the_golden_runs(golden):
             assert data[key] <= model.bound_ < np.inf
             np.testing.assert_allclose(model.radius_, data["R"], rtol=1e-12)
             assert model.margin_ <= data["mu"] * (1 + 1e-9) <= model.margin_upper_ * (1 + 1e-6)
+
+
+def test_a_warning_means_that_nothing_was_proved():
+    X, y = load_digits(return_X_y=True)  # two of the ten against the rest: certainly not separable
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = LargeStepClassifier(multi_class="ovr").fit(X, y)
+    assert [proof.answer for proof in model.certificate_] == ["separable"] * 8 + ["not separable"] * 2
+
+
+def test_one_class_is_named():
+    with pytest.raises(ValueError, match=r"y: want at least two classes, got one class, 1; "):
+        LargeStepClassifier().fit([[0.0], [1.0]], np.ones(2, int))

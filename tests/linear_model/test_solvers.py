@@ -207,7 +207,7 @@ def test_relaxation_separates_and_its_bounds_on_the_margins_hold(kernels, dtype,
         X = X * np.logspace(-3, 3, 12) + np.logspace(-2, 3, 12)
     X = X.astype(dtype)
     rows = with_intercept(X, y)
-    walk = relaxation(rows, kernels, max_passes=500, rng=np.random.default_rng(1))
+    walk = relaxation(rows, kernels, max_passes=500, seed=1)
     assert walk.separated_at is not None
     coef, intercept = walk.plane
     margins = rows.sign * (X.astype(np.float64) @ coef + intercept)
@@ -220,7 +220,7 @@ def test_relaxation_separates_and_its_bounds_on_the_margins_hold(kernels, dtype,
 def test_relaxation_gives_up_on_rows_that_no_plane_separates():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((2000, 3)), rng.random(2000) < 0.5
-    walk = relaxation(with_intercept(X, y), cpu, max_passes=500, rng=rng)
+    walk = relaxation(with_intercept(X, y), cpu, max_passes=500, seed=1)
     assert walk.separated_at is None
     coef, intercept = walk.plane
     wrong = np.where(y, 1, -1) * (X @ coef + intercept) <= 0

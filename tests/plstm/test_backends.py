@@ -5,6 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isocline.plstm.kernels import _fastest
+
 EDGES = ((1, 1), (1, 5), (7, 1), (2, 3), (5, 5), (3, 11))  # one node, one row, one column, primes, not square
 
 
@@ -109,6 +111,17 @@ class TestEveryLineBackend:
 def test_auto_is_one_of_them(problems, assert_same):
     for problem in (problems(7).line(), problems(7).grid(), problems(7).quadrants("P", 9, 2, states=True)):
         assert_same(problem.with_gradients("auto"), problem.with_gradients("reference"))
+
+
+@pytest.mark.parametrize(
+    ("device", "heads", "side", "states", "expected"),
+    [
+        ("cpu", 24, 14, False, "dense"), ("cpu", 24, 64, False, "dense"), ("cpu", 1, 65, False, "tiled"),
+        ("cpu", 1, 14, True, "tiled"), ("meta", 24, 32, False, "dense"), ("meta", 24, 64, False, "tiled"),
+    ],
+)  # fmt: skip
+def test_auto_chooses_by_size_device_and_memory(device, heads, side, states, expected):
+    assert _fastest(torch.empty(heads, side, side, 1, 1, device=device), states) == expected
 
 
 def test_threads_share_the_heads(problems):

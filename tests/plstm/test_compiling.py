@@ -84,7 +84,9 @@ def test_autocast_leaves_the_recursion_alone(problems):
             found = problem.run("auto", *leaves)
             torch.autograd.grad(problem.run("auto", *leaves)[0].sum(), leaves, allow_unused=True)
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
-        slopes = [torch.autograd.grad(out[0].sum(), leaves, materialize_grads=True) for out in (found, expected)]
+        slopes = [
+            torch.autograd.grad(out[0].sum(), leaves, materialize_grads=True) for out in (found, expected)
+        ]
         torch.testing.assert_close(*slopes, rtol=0, atol=0)
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isocline.plstm.kernels import cpu, dense, tiled
+from isocline.plstm.kernels import chunked, cpu, dense, tiled
 from isocline.plstm.kernels.masks import rows_mask, separable_mask, summed_mask
-from isocline.plstm.kernels.products import chunk_masks, matrix_products, segment_products
+from isocline.plstm.kernels.products import matrix_products, segment_products
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}  # products and sums of a few dozen numbers in float64
 GATES = (
@@ -95,15 +95,13 @@ def test_only_the_direct_gate_lies_on_the_diagonal(problems):
     torch.testing.assert_close(mask.diagonal(dim1=1, dim2=2), t["direct"].flatten(1))
 
 
-@pytest.mark.parametrize("C", [1, 2, 9])
-def test_chunks_of_a_sequence(C, problems):
-    gates = [
-        t
-        for name, t in problems(5).line(C, B=3).tensors.items()
-        if name in ("source", "transition", "mark", "direct")
-    ]
-    ours = gradients(lambda g: chunk_masks(*g), gates)
-    torch.testing.assert_close(ours, gradients(lambda g: cpu.line_masks(torch.stack(g)), gates), **CLOSE)
+@pytest.mark.parametrize("N", [1, 5, 130])
+def test_chunks_of_a_sequence(N, problems, assert_same):
+    problem = problems(5).line(N, B=3)
+    expected = problem.with_gradients("chunked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunked, "compiled_for", lambda tensor: False)
+        assert_same(problem.with_gradients("chunked"), expected)
 
 
 class TestProducts:

@@ -33,6 +33,10 @@ def test_more_targets_than_a_block(problems, assert_same):
 def test_wrong_calls(problems, monkeypatch):
     with pytest.raises(ValueError, match="backend: want one that takes and returns states, got 'triton'"):
         problems(0).quadrants("P", 2, 2, states=True).run("triton")
+    with pytest.raises(
+        ValueError, match="backend: want one for rows of more than 64 nodes, got 'triton' for 65"
+    ):
+        problems(0).quadrants("P", 1, 65).run("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(
         ValueError, match="backend: want a kernel for the tensors' device, got 'triton' on cpu"

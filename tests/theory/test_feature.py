@@ -73,6 +73,8 @@ def test_the_change_falls_with_width_and_grows_with_depth():
     assert wide.first + wide.second == pytest.approx(wide.relative)
     assert wide.spread > 0
     assert float(wide) == wide.relative
+    assert wide.note == ""
+    assert "beyond the first order" in EffectiveTheory("tanh", 8, 64).kernel_change(target=3.0).note
 
 
 def test_parts_that_are_not_defined_are_left_out_and_said():

@@ -1,4 +1,4 @@
-"""The four commands, each a frozen dataclass: its fields are the options, their docstrings the help."""
+"""The commands, each a frozen dataclass: its fields are the options, their docstrings the help."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
+
+from .reconstruct import Generate, Reconstruct
+from .theory import Theory
 
 if TYPE_CHECKING:
     from isocline.lab import Claim, Report
@@ -73,7 +76,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Tour(_Run):
-    """Reproduce every claim in about a minute; the page with all figures is OUT/tour/index.html. Run again,
+    """Reproduce every claim in a few minutes; the page with all figures is OUT/tour/index.html. Run again,
     it computes only what is missing."""
 
     def run(self) -> int:
@@ -85,7 +88,7 @@ class Tour(_Run):
             self.out / "tour",
             title="A tour of the claims",
             lead=TOUR,
-            command=_command("tour", self),
+            command=command_line("tour", self),
         )
         return _finish(reports, page, self.json, figures=False)
 
@@ -112,7 +115,7 @@ class Reproduce(_Run):
         if not self.names:
             raise wrong("names", "at least one claim", "none", "`isocline claims` lists them")
         reports = self._reports(find(self.names), self.scale, self.seeds)
-        command = _command("reproduce", self)
+        command = command_line("reproduce", self)
         for report in reports:
             page = write_pages(
                 [report], report.folder, title=report.claim.name, lead=report.claim.sentence, command=command
@@ -167,6 +170,9 @@ COMMANDS: dict[str, type[Command]] = {
     "tour": Tour,
     "claims": Claims,
     "reproduce": Reproduce,
+    "reconstruct": Reconstruct,
+    "generate": Generate,
+    "theory": Theory,
     "doctor": Doctor,
 }
 
@@ -189,7 +195,7 @@ def _finish(reports: list[Report], page: Path, json: bool, *, figures: bool) -> 
     return 1 if failed else 0
 
 
-def _command(verb: str, given: _Run) -> str:
+def command_line(verb: str, given: Any) -> str:
     """The command line that does the same again: whatever differs from the defaults."""
     words = ["isocline", verb, *getattr(given, "names", ())]
     for name, spec in type(given).__dataclass_fields__.items():

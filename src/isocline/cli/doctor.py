@@ -64,15 +64,31 @@ def dependencies() -> tuple[list[str], dict[str, list[str]]]:
 
 
 def kernels() -> dict[str, str]:
-    """Every room's kernels, each available or with what keeps it from loading."""
+    """Every room's kernels, each available or with what it lacks.
+
+    A room whose kernels are more than one file each says in ``kernels.availability()`` which there are.
+    """
     found: dict[str, str] = {}
     for room in iter_modules(isocline.__path__):
-        spec = find_spec(f"isocline.{room.name}.kernels") if room.ispkg and room.name != "cli" else None
-        for module in iter_modules(spec.submodule_search_locations) if spec else ():
-            if module.name.startswith("_"):
-                continue
-            found[f"{room.name}: {module.name}"] = _loads(f"isocline.{room.name}.kernels.{module.name}")
+        name = f"isocline.{room.name}.kernels"
+        spec = find_spec(name) if room.ispkg and room.name != "cli" else None
+        if spec is None:
+            continue
+        told = _availability(name)
+        if told is None:
+            files = [module.name for module in iter_modules(spec.submodule_search_locations)]
+            told = {file: _loads(f"{name}.{file}") for file in files if not file.startswith("_")}
+        found |= {f"{room.name}: {kernel}": words for kernel, words in told.items()}
     return found
+
+
+def _availability(package: str) -> dict[str, str] | None:
+    """What the package itself says; None if it says nothing."""
+    try:
+        tell = getattr(import_module(package), "availability", None)
+    except (ImportError, RuntimeError) as error:
+        return {"all": f"not available: {error}"}
+    return tell() if tell else None
 
 
 def _loads(module: str) -> str:

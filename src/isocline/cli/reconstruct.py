@@ -233,9 +233,6 @@ class Generate:
         return 0
 
 
-RECONSTRUCTION: dict[str, type[Any]] = {"reconstruct": Reconstruct, "generate": Generate}
-
-
 def _described(recording: Recording, series: np.ndarray, lags: tuple[int, ...]) -> Recording:
     """The recording under the names of the columns that are trained on."""
     from dataclasses import replace

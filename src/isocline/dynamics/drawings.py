@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PERIODS = 12  # of the fastest channel's oscillation, in the picture over time
 LEAST_DECADE = -20  # of a gradient that is shown: less is nothing
+LEAST_POWER = 1e-8  # of the largest: D_H compares square roots
 Captioned = tuple["Figure", str]
 
 
@@ -90,7 +91,10 @@ def _spectra(truth: Array, made: Array | None, names: Sequence[str], dt: float) 
     figure = _figure(9.6, 3.0)
     axes = list(figure.subplots(1, count, squeeze=False)[0])
     pictures.power_spectra(truth, made, axes, sampling_rate=1 / dt, labels=names)
-    return figure, "Smoothed power spectra, as D_H compares them."
+    for ax in axes:
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, LEAST_POWER * high), high)
+    return figure, "Smoothed power spectra, as D_H compares them, as far down as they could matter to it."
 
 
 def _gradients(found: Findings) -> Captioned:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocline._core.files import plain, write_atomic
-from isocline._core.page import Badge, Page, drawn
+from isocline._core.page import Badge, Page, Picture, drawn
 from isocline._version import __version__
 
 from . import drawings
@@ -25,8 +25,6 @@ from .scores import Line
 from .selection import RULE
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from .estimator import Reconstructor
 
 NEAR = 2.0  # times its noise floor: as near as can be told
@@ -56,10 +54,11 @@ def write_report(
     names = list(channels or (f"channel {i}" for i in range(len(fitted.mean_))))
     with _look():
         figures = drawings.figures_of(fitted, found, names)
-        page = _page(fitted, found, figures, title, scored_on, caveat, command, dict(facts or {}))
-        if pictures is not None:
-            for name, (figure, _) in figures.items():
-                write_atomic(Path(pictures) / f"{name}.png", drawn(figure).png)
+        shown = {name: (drawn(figure), words) for name, (figure, words) in figures.items()}
+    if pictures is not None:
+        for name, (picture, _) in shown.items():
+            write_atomic(Path(pictures) / f"{name}.png", picture.png)
+    page = _page(fitted, found, shown, title, scored_on, caveat, command, dict(facts or {}))
     return page.write(path)
 
 
@@ -80,7 +79,7 @@ def _look() -> Iterator[None]:
 def _page(
     fitted: Reconstructor,
     found: Findings,
-    figures: Mapping[str, tuple[Figure, str]],
+    figures: Mapping[str, tuple[Picture, str]],
     title: str,
     scored_on: str,
     caveat: str,

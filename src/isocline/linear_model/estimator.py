@@ -120,6 +120,9 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LargeStepClassifier":
         """Walk to the first separator of the rows ``X (n, d)`` by their labels ``y (n,)``, or to a proof that
         there is none.
+
+        ``sample_weight (n,)``, where weights differ, turns method="perceptron", which adds a row or does not, into
+        "normalized_batch_perceptron".
         """
         settings = self._settings()
         plain = isinstance(X, np.ndarray) and X.ndim == 2
@@ -148,7 +151,7 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
                 X, weight = X[kept], weight[kept]
                 classes, index = many(*np.unique(classes[index[kept]], return_inverse=True))
             share = None if weight.min() == weight.max() else weight / weight.sum()
-        task = Task(X, index, len(classes), share, settings, self._generator())
+        task = Task(X, index, len(classes), share, settings, self._seed())
         fit = (pair if len(classes) == 2 else STRATEGIES[self.multi_class])(task, self._start(classes))
         self.classes_ = classes
         self._learn(fit, task)
@@ -171,10 +174,10 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
             self.precondition, self.stop, float(self.margin_tol),
         )  # fmt: skip
 
-    def _generator(self) -> np.random.Generator:
-        if self.random_state is None or isinstance(self.random_state, (int, np.integer)):
-            return np.random.default_rng(0 if self.random_state is None else self.random_state)
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return 0
+        return int(check_random_state(self.random_state).randint(2**31))
 
     def _start(self, classes: npt.NDArray[Any]) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_") or not np.array_equal(self.classes_, classes):
@@ -202,15 +205,16 @@ class LargeStepClassifier(ClassifierMixin, BaseEstimator):
         proofs = tuple(verdict.certificate for verdict in verdicts)
         self.certificate_ = proofs[0] if len(proofs) == 1 else proofs
         if not self.separated_:
-            self._without_separator(task, [proof.answer for proof in proofs])
+            missed = [part.certificate.answer for part in verdicts if not part.separated]
+            self._without_separator(task, proved=all(answer == "not separable" for answer in missed))
 
-    def _without_separator(self, task: Task, answers: list[str]) -> None:
+    def _without_separator(self, task: Task, *, proved: bool) -> None:
         if self.on_nonseparable == "raise":
             found = str(self.certificate_)
             raise NotSeparableError(
                 f"y: want classes that a hyperplane separates, got {found}; use 'pocket' or 'logistic'"
             )
-        if any(answer != "not separable" for answer in answers) and not all(self.class_separated_):
+        if not proved:
             warnings.warn(
                 f"no separator after {self.n_iter_} iterations of {self.method_}, and no proof that there is none; "
                 "raise max_iter, or use method='auto'",

@@ -31,7 +31,9 @@ def classes_of(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]
 def many(classes: npt.NDArray[Any], index: Index) -> tuple[npt.NDArray[Any], Index]:
     """The same, when there are at least two classes."""
     if len(classes) < 2:
-        raise wrong("y", "at least two classes", f"one class, {classes[0]!r}", "there is nothing to separate")
+        raise wrong(
+            "y", "at least two classes", f"one class, {classes.tolist()[0]!r}", "there is nothing to separate"
+        )
     return classes, index
 
 

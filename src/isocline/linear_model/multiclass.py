@@ -40,7 +40,7 @@ class Task:
     classes: int
     share: Array | None
     settings: Settings
-    rng: np.random.Generator
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def two_classes(task: Task, sign: npt.NDArray[np.int8], start: Start | None = No
         if judged.separated:
             return Part(stay, judged, inf)
     first = None if start is None or settings.decides else rows.coordinates.theta(*start)
-    walked = walk(rows, settings, task.rng, first)
+    walked = walk(rows, settings, task.seed, first)
     judged = verdict(given, walked)
     if judged.separated and settings.decides and settings.stop == "margin":
         judged = widest(given, judged, settings)
@@ -161,7 +161,7 @@ def joint(task: Task, start: Start | None) -> Fit:
     first = None if start is None else rows.coordinates.theta(*start)
     if settings.decides and settings.stop == "margin":
         settings = replace(settings, method="momentum")
-    walked = walk(rows, settings, task.rng, first)
+    walked = walk(rows, settings, task.seed, first)
     coef, intercept = rows.coordinates.plane(walked.theta)
     gaps = replace(rows, length=None).forward(walked.theta)
     size = float(np.abs(task.X.data if hasattr(task.X, "indptr") else task.X).max(initial=0.0))

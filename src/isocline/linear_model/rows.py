@@ -16,8 +16,8 @@ Index = npt.NDArray[np.intp]
 Data = Any  # a dense (n, d) array or a CSR matrix or array
 
 
-def height(X: Data, share: int = 32, least: int = 1 << 9, most: int = 1 << 17) -> int:
-    """How many rows to hold at a time: about a `share`-th of X, between `least` and `most` numbers."""
+def height(X: Data, share: int = 46, least: int = 1 << 8, most: int = 1 << 17) -> int:
+    """How many rows to hold at a time: about a `share`-th part of X, between `least` and `most` numbers."""
     n, d = X.shape
     return max(1, min(n, min(most, max(least, n * d // share)) // max(1, d)))
 
@@ -111,17 +111,22 @@ class Rows:
     def forward(self, theta: Array) -> Array:
         """Margins ``Z theta (n,)``."""
         out = scores(self.X, *self.coordinates.plane(theta))
-        out *= self.sign
-        if self.length is not None:
-            out *= self.length
-        return out
+        return self._signed(out)
 
     def back(self, weights: Array) -> Array:
         """``Z^T weights (p,)``."""
-        signed = weights * self.sign
-        if self.length is not None:
-            signed *= self.length
+        signed = self._signed(weights.copy())
         return self.coordinates.pull(weighted_sum(self.X, signed), signed.sum())
+
+    def _signed(self, values: Array) -> Array:
+        """Times ``r_i y_i``, in place and a few at a time, for NumPy buffers what it converts."""
+        step = max(256, len(values) // 16)
+        for start in range(0, len(values), step):
+            part = slice(start, start + step)
+            values[part] *= self.sign[part]
+        if self.length is not None:
+            values *= self.length
+        return values
 
     def blocks(
         self, index: Index | None = None, *, signed: bool = True, width: int | None = None
@@ -149,28 +154,36 @@ class Rows:
 
         Shapes: weights ``(n,)``, None for ones. The intercept's column is left out.
         """
-        X, d = self.X, self.X.shape[1]
-        total = Packed(d)
-        dense = isinstance(X, np.ndarray) and X.dtype == np.float64
-        as_given = self.coordinates.center is None and self.coordinates.metric is None
-        if dense and as_given and index is None and weights is None and X.flags.c_contiguous:
+        X, total, roots = self.X, Packed(self.X.shape[1]), np.empty(0)
+        plain = isinstance(X, np.ndarray) and X.dtype == np.float64 and X.flags.c_contiguous
+        plain = plain and self.coordinates.center is None and self.coordinates.metric is None
+        if plain and index is None and weights is None:
             total.add(X)
-        elif dense and as_given and index is None and weights is not None:
-            step = height(X)
-            buffer = np.empty((min(step, self.n), d))
-            for start in range(0, self.n, step):
-                block = X[start : start + step]
-                part = buffer[: len(block)]
-                part[:] = np.sqrt(
-                    weights[start : start + step, None]
-                )  # NumPy would buffer what it broadcasts
-                total.add(np.multiply(part, block, out=part))
-        else:
-            for rows, block in self.blocks(index, signed=False, width=d):
-                if weights is not None:
-                    block *= np.sqrt(weights[rows, None])
-                total.add(block)
+            return total
+        blocks = self._as_given(index) if plain else self.blocks(index, signed=False, width=X.shape[1])
+        for rows, block in blocks:
+            if weights is not None:
+                roots = roots if len(roots) else np.empty_like(block)
+                part = roots[: len(block)]
+                part[:] = np.sqrt(weights[rows])[:, None]  # NumPy would buffer what it broadcasts
+                block = np.multiply(part, block, out=part)
+            total.add(block)
         return total
+
+    def _as_given(self, index: Index | None) -> Iterator[tuple[Any, Array]]:
+        """Dense rows as they came, a few at a time: views, or those of an index in one buffer."""
+        step = height(self.X)
+        if index is None:
+            parts = (slice(start, start + step) for start in range(0, self.n, step))
+            yield from ((part, self.X[part]) for part in parts)
+            return
+        buffer = np.empty((min(step, len(index)), self.X.shape[1]))
+        for start in range(0, len(index), step):
+            part = index[start : start + step]
+            yield (
+                part,
+                self.X.take(part, axis=0, out=buffer[: len(part)], mode="clip"),
+            )  # "raise" would buffer
 
     def mean(self, index: Index | None, weights: Array) -> Array:
         """The mean ``(d,)`` of the features, in coordinates, over the rows of `index`, or all.

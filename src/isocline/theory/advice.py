@@ -17,7 +17,7 @@ from isocline.theory.critical import Criticality, criticality
 from isocline.theory.depth import best_fluctuation, optimal_aspect_ratio, vertex_slope
 from isocline.theory.effective import EffectiveTheory
 from isocline.theory.quadrature import root_between
-from isocline.theory.report import regime
+from isocline.theory.report import NOT_CRITICAL, regime
 
 Array = npt.NDArray[np.float64]
 
@@ -110,9 +110,7 @@ def recommend(
         fluctuation=v,
         best_fluctuation=best,
         largest_depth=largest,
-        verdict=regime(v, best)
-        if critical.exists
-        else "not critical: norms or gradients are lost with depth",
+        verdict=regime(v, best) if critical.exists else NOT_CRITICAL,
         skip=0.0 if depth <= largest else least_skip(activation, depth / width, outputs),
         notes=tuple(note for note in (critical.note, _half_stable_note(critical)) if note),
     )

@@ -82,7 +82,7 @@ class Criticality:
         return self.kernel if self.kernel > 0 else 1.0
 
     def __repr__(self) -> str:
-        where = f", K* = {self.kernel:.6g}" if self.kernel > 0 else ""
+        where = f", {'K*' if self.exists else 'K'} = {self.kernel:.6g}" if self.kernel > 0 else ""
         setting = f"C_b = {self.bias_variance:.6g}, C_W = {self.weight_variance:.6g}"
         return f"Criticality({self.activation}: {self.universality_class}{where}, {setting})"
 

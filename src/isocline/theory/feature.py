@@ -10,6 +10,8 @@ from math import exp, isinf, isnan, nan
 from isocline._core.files import plain
 from isocline.theory.single import SingleInput
 
+LARGEST = 0.3  # relative change up to which the first order may be believed
+
 
 @dataclass(frozen=True, slots=True)
 class KernelChange:
@@ -49,6 +51,6 @@ def kernel_change(run: SingleInput, width: float, *, outputs: int, target: float
     second = tau**2 * (K + target**2) * (m * (R + S + T) + 2 * R + S + T + 2 * U) / (n * Theta)
     spread = (float(run.A[-1]) / n) ** 0.5 / Theta if run.A[-1] >= 0 else nan
     known = first if isnan(second) else first + second
-    return KernelChange(
-        known, first, second, spread, f"{run.why_nan}: the first part alone" if isnan(second) else ""
-    )
+    notes = [f"{run.why_nan}: the first part alone"] if isnan(second) else []
+    notes += ["so large a change is beyond the first order of 1 / n"] if abs(known) > LARGEST else []
+    return KernelChange(known, first, second, spread, "; ".join(notes))

@@ -37,7 +37,7 @@ class ManyInput:
 def first_kernel(x: npt.ArrayLike | Tensor, C_b: float, C_W: float) -> Array:
     """``K^(1) = C_b + C_W x x^T / n_0`` for inputs ``(N, n_0)``: ``(N, N)``.
 
-    Source: PDLT eq. (4.8). Raises ValueError for inputs that are not finite, of norm zero, or not ``(N, n_0)``.
+    Source: PDLT chapter 4. Raises ValueError for inputs that are not finite, of norm zero, or not ``(N, n_0)``.
     """
     rows = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64)
     check_shape("x", rows, "N n_0", "flatten each input to one row")
@@ -69,7 +69,7 @@ def many_input(
     ``Theta' = lb' + lW' <s s> + (C_W <s' s'> + gamma^2) Theta``.
 
     `K1 (N, N)` is the kernel of layer 1 (see `first_kernel`); the rest as in `single_input`. `layers` (from
-    1) are those kept, all of them when not given. Source: PDLT chapters 4 and 8, eqs. (4.118), (9.5). Raises
+    1) are those kept, all of them when not given. Source: PDLT chapters 4 and 9. Raises
     ValueError where K1 is no covariance, or where K leaves float64.
 
     >>> import numpy as np

@@ -156,7 +156,7 @@ def _summed(values: Tensor) -> tuple[Tensor, Tensor]:
 def _step(
     theory: EffectiveTheory, lb: float, lW: float, z: Tensor, H: Tensor, W: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One layer of one network: z ``(N, n)`` and its NTK ``H (N, N, n, n)``, forward. Source: PDLT eq. (8.12)."""
+    """One layer of one network: z ``(N, n)`` and its NTK ``H (N, N, n, n)``, forward. Source: PDLT chapter 8."""
     s, p = _with_slope(theory, z)
     n = z.shape[-1]
     eye = torch.eye(n, dtype=z.dtype)

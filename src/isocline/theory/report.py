@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
+NOT_CRITICAL = "not critical: norms or gradients are lost with depth"
 COLUMNS = ("layer", "K", "chi_par", "chi_perp", "Theta", "V/nK^2", "G1/nK", "lambda_b", "lambda_w")
 
 
@@ -40,7 +41,7 @@ class Report:
 
     def __str__(self) -> str:
         head = "  ".join(f"{name:>9}" for name in COLUMNS)
-        rows = ["  ".join(f"{value:9.4g}" for value in row) for row in _some(self.table)]
+        rows = ["  ".join(f"{value:9.4g}" for value in row) for row in some_layers(self.table)]
         numbers = f"v = {self.fluctuation:.4g} at the output, v* = {self.best_fluctuation:.4g}"
         verdict = f"{numbers}, L*(n) = {self.largest_depth:g}: {self.regime}"
         return "\n".join(
@@ -85,7 +86,7 @@ class Report:
         return ax
 
 
-def _some(table: Array) -> Array:
+def some_layers(table: Array) -> Array:
     """All layers of a shallow network; of a deep one about a dozen, from the first to the last."""
     if len(table) <= 16:
         return table
@@ -106,7 +107,7 @@ def make_report(theory: EffectiveTheory, outputs: int, K1: float) -> Report:
         fluctuation=float(v[-1]),
         best_fluctuation=best,
         largest_depth=theory.largest_depth(outputs, K1),
-        regime=regime(float(v[-1]), best),
+        regime=regime(float(v[-1]), best) if theory.criticality.exists else NOT_CRITICAL,
         warnings=_warnings(theory, table, K1),
     )
 

@@ -125,7 +125,7 @@ def kernel_sequence(
 def ntk_sequence(
     averages: Averages, first: float, C_W: float, lambda_b: Array, lambda_w: Array, skip: float
 ) -> Array:
-    """``Theta' = lb' + lW' <s^2> + (C_W <s'^2> + gamma^2) Theta`` from layer 1's. Source: PDLT eq. (9.5)."""
+    """``Theta' = lb' + lW' <s^2> + (C_W <s'^2> + gamma^2) Theta`` from layer 1's. Source: PDLT chapter 9."""
     chi_perp = C_W * averages.pp + skip**2
     Theta = [first]
     for i in range(len(averages.K) - 1):

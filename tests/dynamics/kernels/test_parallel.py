@@ -78,6 +78,15 @@ def test_newton_needs_few_steps_where_forcing_contracts(weights, series):
     assert free.iterations == parallel.MOST_ITERATIONS or math.isnan(free.residual)
 
 
+def test_a_huge_state_does_not_hide_a_step_that_is_missed():
+    """Without forcing Newton may pass through 1e40; measured by the largest state any step would look small."""
+    ahead, fed = torch.ones(4, 1, 2), torch.ones(4, 1, 2)
+    ahead[2:] = fed[2:] = 1e40
+    assert parallel._residual(ahead, fed) == 0
+    fed[1] += 1
+    assert parallel._residual(ahead, fed) == pytest.approx(1 / 3)
+
+
 def test_newton_ends_at_the_sequential_states(weights, series):
     T = 1000
     found = newton(weights, series, T, 0.125)

@@ -22,6 +22,16 @@ Kernel = Callable[..., Tensor]
 BACKENDS = ("auto", "reference", "cpu", "parallel", "triton")
 
 
+def availability() -> dict[str, str]:
+    """Every backend but "auto": "available", or what it lacks on this machine."""
+    found: dict[str, str] = dict.fromkeys(BACKENDS[1:], "available")
+    if find_spec("triton") is None:
+        found["triton"] = "not available: pip install triton"
+    elif not torch.cuda.is_available():
+        found["triton"] = "not available: no CUDA device"
+    return found
+
+
 def kernel_for(backend: str, like: Tensor) -> Kernel:
     """The kernel called ``backend``; ``auto`` takes the fastest that is right for like's device and dtype."""
     if backend not in BACKENDS:

@@ -29,7 +29,7 @@ class Trajectory:
 
     fed: Tensor
     iterations: int  # Newton steps taken
-    residual: float  # largest |y_t - G(y_{t-1})| over 1 + largest |y|; NaN if Newton left the finite numbers
+    residual: float  # largest |y_t - G(y_{t-1})| / (1 + |y_t|) of a step; NaN: it left the finite numbers
     converged: bool  # False: ``fed`` is no trajectory
 
 
@@ -75,7 +75,7 @@ def newton(
     residual = torch.nan
     for iteration in range(most + 1):
         ahead = _advanced(parameters, fed, forcing, weight, drive, clipped)[1][:-1]
-        residual = float((ahead - fed[1:]).abs().amax() / (1 + fed.abs().amax())) if T > 1 else 0.0
+        residual = _residual(ahead, fed[1:]) if T > 1 else 0.0
         if residual <= tolerance:
             return Trajectory(fed, iteration, residual, True)
         if residual != residual or iteration == most:
@@ -85,6 +85,11 @@ def newton(
         offset[0] += _apply(J[0], z0)
         fed = torch.cat([z0.unsqueeze(0), affine_scan(J, offset)])
     return Trajectory(fed, iteration, residual, False)
+
+
+def _residual(ahead: Tensor, fed: Tensor) -> float:
+    """How far the worst step misses, each measured by its own state: one huge state must not hide a jump before it."""
+    return float(((ahead - fed).abs().amax(-1) / (1 + fed.abs().amax(-1))).amax())
 
 
 def forced_rollout(

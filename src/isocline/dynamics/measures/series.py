@@ -49,8 +49,9 @@ def as_pair(true: npt.ArrayLike, generated: npt.ArrayLike, *, least: int = 2) ->
 
 def lost_at(series: Array) -> int | None:
     """The first step that is not finite; None if all are."""
-    if np.isfinite(series.sum()):
-        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum of finite numbers may leave them
+        if np.isfinite(series.sum()):
+            return None
     bad = np.flatnonzero(~np.isfinite(series).all(1))
     return int(bad[0]) if len(bad) else None
 

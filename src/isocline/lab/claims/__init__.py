@@ -10,7 +10,12 @@ from isocline._core.checks import nearest, wrong
 from ..claim import Claim
 
 # The order of the tour. Each module holds a list CLAIMS.
-ROOMS = ("isocline.lab.claims.linear_model", "isocline.lab.claims.plstm")
+ROOMS = (
+    "isocline.lab.claims.linear_model",
+    "isocline.lab.claims.dynamics",
+    "isocline.lab.claims.theory",
+    "isocline.lab.claims.plstm",
+)
 
 
 def all_claims() -> list[Claim]:

@@ -3,7 +3,6 @@
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from scipy import sparse
 
 from isocline.linear_model.kesler import Pairs
@@ -23,13 +22,13 @@ def is_large(X: Any) -> bool:
     return n * d * min(d, FACTORED) > SMALL and (X.nnz if sparse.issparse(X) else n * d) > FEW
 
 
-def auto(rows: Rows | Pairs, *, max_iter: int, rng: np.random.Generator) -> Walk:
+def auto(rows: Rows | Pairs, *, max_iter: int, seed: int) -> Walk:
     """The first separator, or else what Newton's method makes of the rows: weights that balance, or the
     pocket.
     """
     if isinstance(rows, Pairs) or rows.length is not None or not is_large(rows.X):
         return newton(rows, max_iter=max_iter)
-    first = relaxation(rows, compiled(), max_passes=max_iter, rng=rng)
+    first = relaxation(rows, compiled(), max_passes=max_iter, seed=seed)
     if first.separated_at is not None:
         return first
     start = rows.coordinates.theta(*first.plane) if first.plane and first.errors < NEARLY else None

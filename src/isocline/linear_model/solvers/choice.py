@@ -105,13 +105,11 @@ def lengths(rows: Rows | Pairs) -> Array:
     return out
 
 
-def walk(
-    rows: Rows | Pairs, settings: Settings, rng: np.random.Generator, start: Array | None = None
-) -> Walk:
+def walk(rows: Rows | Pairs, settings: Settings, seed: int, start: Array | None = None) -> Walk:
     """Let the method of the settings walk over rows that are in their coordinates already."""
     method, most = settings.method, settings.iterations
     if method == "auto":
-        return auto(rows, max_iter=most, rng=rng)
+        return auto(rows, max_iter=most, seed=seed)
     if method == "newton":
         return newton(rows, max_iter=most)
 

@@ -55,7 +55,8 @@ class Direct:
         while solve is None:
             damping = max(100.0 * damping, UNDAMPED)
             solve = self._by_columns(active, curvature, damping)
-        return lambda pull, slope: solve(pull / largest, slope / largest)
+        found = solve
+        return lambda pull, slope: found(pull, slope) / largest
 
     def _by_columns(
         self, active: Index | None, curvature: Array, damping: float, *, spanned: bool = False

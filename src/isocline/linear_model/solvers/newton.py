@@ -47,31 +47,52 @@ def newton(rows: Rows | Pairs, *, max_iter: int, start: Array | None = None) -> 
         theta, margins = t * theta, t * margins
     walk, damping = Walk("newton", rows, theta), LEAST
     for k in range(1, max_iter + 1):
-        slope = np.negative(margins)
-        expit(slope, out=slope)
-        curvature = np.subtract(1.0, slope)
-        curvature *= slope
-        if share is not None:
-            slope, curvature = slope * share, curvature * share
-        walk.n_iter, walk.n_passes, walk.weights = k, walk.n_passes + 3, slope
-        pull = rows.back(slope)
-        step = systems.system(curvature, damping)(pull, slope)
-        del curvature  # which is used up
+        walk.n_iter, walk.n_passes = k, walk.n_passes + 4
+        pull, curvature = rows.back(slopes(margins, share)), curvatures(margins, share)
+        del margins  # a pass more, for a vector less while the Hessian is summed
+        solve = systems.system(curvature, damping)
+        del curvature
+        margins = rows.forward(theta)
+        step = solve(pull, slopes(margins, share))
+        del solve
         change = rows.forward(step)
         t, slow = separating_point(margins, change), False
         if t is None:
             t, slow = logistic_step(margins, change, share, float(np.vdot(pull, step)), SLOW)
             damping = min(MOST, damping * EASE) if t < 0.25 else max(LEAST, damping / EASE)
-        theta = theta + t * step
+        step *= t
         change *= t
         margins += change
         del change
+        before, theta = theta, theta + step
         if walk.keep(theta, error_share(margins, rows.share)):
             walk.separated_at = k
+        if walk.separated_at or slow or k == max_iter:
+            walk.weights = slopes(rows.forward(before), share)
+        del before, step
+        if walk.separated_at:
             break
         if slow:
             return interior(rows, systems, walk, theta, max_iter=max_iter - k)
     return walk
+
+
+def slopes(margins: Array, share: Array | None) -> Array:
+    """``a_i = s_i / (1 + exp(m_i))``: minus the slopes of the logistic losses, the weights that may balance."""
+    out = np.negative(margins)
+    expit(out, out=out)
+    if share is not None:
+        out *= share
+    return out
+
+
+def curvatures(margins: Array, share: Array | None) -> Array:
+    """``s_i p_i (1 - p_i)`` with ``p_i = 1 / (1 + exp(m_i))``."""
+    out = slopes(margins, None)
+    out *= 1.0 - out
+    if share is not None:
+        out *= share
+    return out
 
 
 def ill_placed(rows: Rows | Pairs) -> bool:

@@ -24,7 +24,7 @@ from isocline.linear_model.rows import Rows, squares, weighted_sum
 Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
 # Rows, and numbers, from which centre, metric and bias are found: about right will do.
-LENT = 100  # rows of a class that share the weight it lacks in a bound
+LENT = 25  # rows of a class that share the weight it lacks in a bound
 CHOSEN = 500  # rows that choose between the mean of a walk and its end
 SAMPLE, SAMPLED = 512, 1 << 17
 ALIKE = 3.0  # columns whose spread differs by less need no metric

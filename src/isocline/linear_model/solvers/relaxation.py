@@ -32,14 +32,15 @@ SHARE, PER_COLUMN = 0.2, 20  # learn on this share of the rows, and on at least 
 SHORT_RUN, CACHE, LONG_RUN = 1 << 12, 1 << 24, 1 << 18
 SWEEPS = 5  # over the rows in repair, before all are judged again
 NEAR, DEEP = 0.01, 0.2  # how far to pull in repair: of the usual margin, or of the deepest mistake
-PATIENCE = 4  # rounds without fewer wrong rows
+PATIENCE = 8  # rounds without fewer wrong rows
 
 
-def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, rng: np.random.Generator) -> Walk:
+def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, seed: int) -> Walk:
     """Search for a separator of two classes until there is one, or until rounds stop making progress.
 
     ``walk.separated_at`` counts the rounds of repairing and looking, the first look included.
     """
+    rng = np.random.default_rng(seed)
     rows = replace(rows, coordinates=sampled_coordinates(rows))
     plane = Plane(rows, kernels)
     plane.learn(learning_order(rows, rng), pull=PULL)

@@ -16,13 +16,12 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
-import torch
 from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
 from . import chunked, dense, linear_attention, reference, tiled
-from .keeping import full_precision
+from .keeping import compiled_for, full_precision
 
 Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
@@ -31,6 +30,7 @@ LINES = ("auto", "reference", "chunked", "fla")
 GRIDS = ("auto", "reference", "dense", "tiled", "triton")
 TRITON_ROW = 64  # longest row whose products of transitions fit the shared memory
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
+DENSE_MASKS = 1 << 28  # numbers in the masks of all heads that are held at once: a gigabyte in float32
 
 
 @full_precision()
@@ -123,12 +123,14 @@ def _quadrants(
 
 
 def _fastest(q: Tensor, states: bool) -> str:
-    """By size, device and dtype: tiles where the mask of all pairs would cost more, or where states are asked for."""
-    X, Y = q.shape[1:3]
-    if X * Y > DENSE_NODES or (states and max(X, Y) > tiled.SIDE):
-        return "tiled"
-    on_cuda = q.device.type == "cuda" and q.dtype == torch.float32 and find_spec("triton") is not None
-    return "triton" if on_cuda and not states and Y <= TRITON_ROW else "dense"
+    """Tiles where the mask of all pairs would cost more time, or memory, or where states are asked for; else dense.
+
+    ``triton`` is taken by name only: its speed on a device has not been measured yet.
+    """
+    B, X, Y = q.shape[:3]
+    at_once = 1 if compiled_for(q) else B  # heads whose masks are held together
+    too_large = X * Y > DENSE_NODES or at_once * (X * Y) ** 2 > DENSE_MASKS
+    return "tiled" if too_large or (states and max(X, Y) > tiled.SIDE) else "dense"
 
 
 def _check_triton(q: Tensor, states: bool) -> None:
@@ -136,9 +138,13 @@ def _check_triton(q: Tensor, states: bool) -> None:
     if not (q.device.type == "cuda" or interpreted):
         got = f"'triton' on {q.device.type}"
         raise wrong("backend", "a kernel for the tensors' device", got, "use backend='auto'")
+    do = "use backend='tiled' or 'auto'"
     if states:
-        do = "use backend='tiled' or 'auto'"
         raise wrong("backend", "one that takes and returns states", "'triton'", do)
+    if q.shape[2] > TRITON_ROW:
+        raise wrong(
+            "backend", f"one for rows of more than {TRITON_ROW} nodes", f"'triton' for {q.shape[2]}", do
+        )
     if find_spec("triton") is None:
         raise wrong("backend", "one that is installed", "'triton'", "pip install triton", error=ImportError)
 

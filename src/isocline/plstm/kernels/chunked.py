@@ -7,8 +7,6 @@ are the inputs. Source: the paper's chunkwise form; as linear attention see `lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -16,11 +14,8 @@ from torch.nn.functional import pad
 from .keeping import compiled_for, recomputed
 from .products import chunk_masks, matrix_products, segment_products
 
-Kernel = Callable[..., tuple[Tensor, Tensor]]
-
 CHUNK = 64  # about dk = dv: as much work inside a chunk as for its state
 CHUNK_OF_MATRICES = 16
-TOGETHER = 1 << 18  # numbers of masks made together on a CPU
 CHAIN = 64  # chunks whose states are one triangular product
 
 
@@ -37,28 +32,14 @@ def plstm_1d(
 ) -> tuple[Tensor, Tensor]:
     """As `reference.plstm_1d`; scalar gates go the fast way."""
     channels = {t.shape[-1] for t in (q, k, v, transition)} | {mark.shape[2]}
-    tensors = (q, k, v, source, transition, mark, direct, state)
-    if channels == {1}:
-        plain = (*(t.squeeze(-1) for t in tensors[:3]), *(t.reshape(t.shape[:2]) for t in tensors[3:6]))
-        diagonal = None if direct is None else direct.reshape(direct.shape[:2])
-        return _by_heads(scalar_gates, (*plain, diagonal, state.squeeze(-1)), chunk)
-    return _by_heads(matrix_gates, tensors, min(chunk, CHUNK_OF_MATRICES))
-
-
-def _by_heads(kernel: Kernel, tensors: Sequence[Tensor | None], chunk: int) -> tuple[Tensor, Tensor]:
-    """Run a kernel, on a CPU a few heads at a time, so that masks stay in the cache; channels come last or are none."""
-    q = tensors[0]
-    assert q is not None
-    together = max(1, TOGETHER // (q.shape[1] * chunk)) if q.device.type == "cpu" else len(q)
-    ys: list[Tensor] = []
-    states: list[Tensor] = []
-    for first in range(0, len(q), together):
-        some = [None if t is None else t[first : first + together] for t in tensors]
-        y, state = recomputed(kernel, *some, chunk)
-        ys.append(y)
-        states.append(state)
-    y, state = torch.cat(ys), torch.cat(states)
-    return (y, state) if q.dim() > 3 else (y.unsqueeze(-1), state.unsqueeze(-1))
+    if channels != {1}:
+        chunk = min(chunk, CHUNK_OF_MATRICES)
+        return recomputed(matrix_gates, q, k, v, source, transition, mark, direct, state, chunk)
+    direct = torch.zeros_like(mark) if direct is None else direct
+    s, a, m, d = (gate.flatten(1) for gate in (source, transition, mark, direct))
+    q, k, v, state = (t.squeeze(-1) for t in (q, k, v, state))
+    y, state = scalar_gates(q, k, v, s, a, m, d, state, chunk)
+    return y.unsqueeze(-1), state.unsqueeze(-1)
 
 
 def scalar_gates(
@@ -68,29 +49,36 @@ def scalar_gates(
     source: Tensor,
     transition: Tensor,
     mark: Tensor,
-    direct: Tensor | None,
+    direct: Tensor,
     state: Tensor,
     chunk: int,
 ) -> tuple[Tensor, Tensor]:
     """Shapes: q, k ``(B, N, dk)``; v ``(B, N, dv)``; gates ``(B, N)``; state ``(B, dk, dv)``; returns y and the last state."""
-    N, count, C = q.shape[1], *_cut(q.shape[1], chunk)
-    q, k, v = (_chunks(t, count, C) for t in (q, k, v))
-    filled = (_chunks(source, count, C), _chunks(transition, count, C, value=1.0), _chunks(mark, count, C))
-    mask = _mask(*filled, None if direct is None else _chunks(direct, count, C))
-    written = (k * mask[..., C, :C].unsqueeze(-1)).mT @ v
-    enters, state = _states(mask[..., C, C], written.flatten(2), state.flatten(1))
+    N, cut = q.shape[1], _cut(q.shape[1], chunk)
+    vectors = [_chunks(t, *cut) for t in (q, k, v)]
+    passing = _chunks(transition, *cut, value=1.0)
+    gates = torch.stack([_chunks(source, *cut), passing, _chunks(mark, *cut), _chunks(direct, *cut)])
+    if compiled_for(q):
+        from .cpu_lines import line_attention
+
+        y, state = line_attention(*vectors, gates, state)
+    else:
+        y, state = recomputed(attend, *vectors, gates, state)
+    return y.flatten(1, 2)[:, :N], state
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Masked attention in each chunk, and the states between them, in PyTorch.
+
+    Shapes: q, k ``(B, n, C, dk)``; v ``(B, n, C, dv)``; gates S, T, M, D ``(4, B, n, C)``; state ``(B, dk, dv)``; returns y
+    ``(B, n, C, dv)`` and the last state.
+    """
+    mask = chunk_masks(*gates)
+    written = (k * mask[..., -1, :-1].unsqueeze(-1)).mT @ v
+    enters, state = _states(mask[..., -1, -1], written.flatten(2), state.flatten(1))
     states = enters.unflatten(2, written.shape[2:])
-    y = ((q @ k.mT) * mask[..., :C, :C]) @ v + (q * mask[..., :C, C:]) @ states
-    return y.flatten(1, 2)[:, :N], state.unflatten(1, written.shape[2:])
-
-
-def _mask(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor | None) -> Tensor:
-    if not compiled_for(source):
-        return chunk_masks(source, transition, mark, direct)
-    from .cpu import line_masks
-
-    gates = [source, transition, mark, torch.zeros_like(mark) if direct is None else direct]
-    return line_masks(torch.stack(gates).flatten(1, 2)).unflatten(0, source.shape[:2])
+    y = ((q @ k.mT) * mask[..., :-1, :-1]) @ v + (q * mask[..., :-1, -1:]) @ states
+    return y, state.unflatten(1, written.shape[2:])
 
 
 def matrix_gates(
@@ -146,4 +134,6 @@ def _cut(length: int, chunk: int) -> tuple[int, int]:
 
 def _chunks(t: Tensor, count: int, C: int, value: float = 0.0) -> Tensor:
     """``(B, N, ...)`` as ``(B, count, C, ...)``, filled up with `value`."""
+    if count * C == t.shape[1]:
+        return t.unflatten(1, (count, C))
     return pad(t, (*(0, 0) * (t.dim() - 2), 0, count * C - t.shape[1]), value=value).unflatten(1, (count, C))

@@ -19,17 +19,16 @@ from torch import Tensor
 from . import paths
 from .keeping import full_precision
 from .masks import rows_mask, summed_mask
-from .products import chunk_masks
 
 BLOCK = 8 << 20  # bytes of masks made together: a few fit the cache
 
 
-def _blocks(heads: int, numbers: int, like: Tensor) -> Iterator[slice]:
+def blocks(heads: int, numbers: int, like: Tensor) -> Iterator[slice]:
     together = max(1, BLOCK // (numbers * like.element_size()))
     return (slice(first, min(first + together, heads)) for first in range(0, heads, together))
 
 
-def _over_heads(function: Callable[..., Any], gates: Tensor, *arguments: Any) -> None:
+def over_heads(function: Callable[..., Any], gates: Tensor, *arguments: Any) -> None:
     """Call a compiled function for all heads, the second axis of the gates; each thread takes a share of them."""
     heads, threads = gates.shape[1], torch.get_num_threads()
     given = [a.detach().numpy() if isinstance(a, Tensor) else a for a in (gates.contiguous(), *arguments)]
@@ -46,7 +45,7 @@ def _masks(
 ) -> Tensor:
     size = X * Y + (X + Y if borders else 0)
     masks = gates.new_zeros(gates.shape[1], size, size)
-    _over_heads(paths.fill_masks, gates, np.array(directions), X, Y, borders, masks)
+    over_heads(paths.fill_masks, gates, np.array(directions), X, Y, borders, masks)
     if direct is not None:
         masks.diagonal(dim1=1, dim2=2)[:, : X * Y] += direct
     return masks
@@ -56,18 +55,15 @@ def _gate_gradients(
     gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool, slopes: Tensor
 ) -> Tensor:
     found = torch.empty_like(gates, memory_format=torch.contiguous_format)
-    _over_heads(paths.gate_gradients, gates, np.array(directions), X, Y, borders, slopes.contiguous(), found)
+    over_heads(paths.gate_gradients, gates, np.array(directions), X, Y, borders, slopes.contiguous(), found)
     return found
 
 
-def _again(
-    function: Callable[..., Tensor], inputs: Sequence[Tensor | None], slope: Tensor
-) -> list[Tensor | None]:
+def again(function: Callable[..., Any], inputs: Sequence[Tensor | None], slopes: Any) -> list[Tensor | None]:
     """Gradients that can be differentiated once more: the same function in PyTorch, run again."""
     wanted = [t for t in inputs if t is not None and t.requires_grad]
-    found = iter(
-        torch.autograd.grad(function(*inputs), wanted, slope, create_graph=True, materialize_grads=True)
-    )
+    outputs = function(*inputs)
+    found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
     return [next(found) if t is not None and t.requires_grad else None for t in inputs]
 
 
@@ -102,46 +98,11 @@ def _keep(ctx: Any, inputs: Any, output: Tensor) -> None:
 
 def _tile_masks_back(ctx: Any, slopes: Tensor) -> Tensor | None:
     if torch.is_grad_enabled():
-        return _again(lambda gates: rows_mask(list(gates), borders=True), ctx.saved_tensors, slopes)[0]
+        return again(lambda gates: rows_mask(list(gates), borders=True), ctx.saved_tensors, slopes)[0]
     return tile_masks_backward(slopes, *ctx.saved_tensors)
 
 
 tile_masks.register_autograd(_tile_masks_back, setup_context=_keep)
-
-
-@torch.library.custom_op("isocline::line_masks", mutates_args=(), device_types="cpu")
-def line_masks(gates: Tensor) -> Tensor:
-    """Masks ``(P, C + 1, C + 1)`` of chunks with gates ``(4, P, C)``, borders last."""
-    masks = gates.new_zeros(gates.shape[1], gates.shape[2] + 1, gates.shape[2] + 1)
-    _over_heads(paths.fill_lines, gates, masks)
-    return masks
-
-
-@line_masks.register_fake
-def _(gates: Tensor) -> Tensor:
-    return gates.new_empty(gates.shape[1], gates.shape[2] + 1, gates.shape[2] + 1)
-
-
-@torch.library.custom_op("isocline::line_masks_backward", mutates_args=(), device_types="cpu")
-def line_masks_backward(slopes: Tensor, gates: Tensor) -> Tensor:
-    """dl/dgates for slopes = dl/dmasks."""
-    found = torch.empty_like(gates, memory_format=torch.contiguous_format)
-    _over_heads(paths.line_gradients, gates, slopes.contiguous(), found)
-    return found
-
-
-@line_masks_backward.register_fake
-def _(slopes: Tensor, gates: Tensor) -> Tensor:
-    return torch.empty_like(gates, memory_format=torch.contiguous_format)
-
-
-def _line_masks_back(ctx: Any, slopes: Tensor) -> Tensor | None:
-    if torch.is_grad_enabled():
-        return _again(lambda gates: chunk_masks(*gates), ctx.saved_tensors, slopes)[0]
-    return line_masks_backward(slopes, *ctx.saved_tensors)
-
-
-line_masks.register_autograd(_line_masks_back, setup_context=_keep)
 
 
 @torch.library.custom_op("isocline::grid_attention", mutates_args=(), device_types="cpu")
@@ -158,7 +119,7 @@ def grid_attention(
 ) -> Tensor:
     """``y = scale (G o q k^T) v`` for q, k ``(B, N, dk)``, v ``(B, N, dv)``, gates ``(8, B, O, N)``, direct ``(B, N)``."""
     y = torch.empty_like(v, memory_format=torch.contiguous_format)
-    for b in _blocks(len(q), q.shape[1] ** 2, q):
+    for b in blocks(len(q), q.shape[1] ** 2, q):
         masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
         products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
         torch.bmm(products.mul_(masks), v[b], out=y[b])
@@ -199,7 +160,7 @@ def grid_attention_backward(
             torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
         )
         diagonal = q.new_empty(q.shape[:2])
-        for b in _blocks(len(q), q.shape[1] ** 2, q):
+        for b in blocks(len(q), q.shape[1] ** 2, q):
             masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
             products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
             slopes = torch.bmm(slope[b], v[b].mT)
@@ -246,7 +207,7 @@ def _attention_back(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
                 summed_mask(list(gates.unflatten(3, (X, Y))), direct, directions) * (scale * q @ k.mT)
             ) @ v
 
-        return *_again(attention, ctx.saved_tensors, slope), None, None, None, None
+        return *again(attention, ctx.saved_tensors, slope), None, None, None, None
     *found, diagonal = grid_attention_backward(slope, q, k, v, gates, direct, *ctx.rest)
     return *found, None if direct is None else diagonal, None, None, None, None
 
