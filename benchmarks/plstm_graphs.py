@@ -17,7 +17,7 @@ from isocline.plstm import DagBatch, plstm_graph
 
 GRAPHS, NODES, RINGS, DEGREE = 64, 40, 3, 4
 HEADS, DIM = 4, 24  # the paper's graph model: hidden 96, 4 heads
-SIZES = (100, 1_000, 10_000, 50_000)
+SIZES = (100, 1_000, 5_000, 20_000)
 WANTED = 50.0
 
 Call = Callable[[], Tensor]
