@@ -6,25 +6,21 @@ work is ``E n + N n d`` and the memory ``(E + N) n``, without the square of the 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
-from isocline.plstm.kernels.graph_masks import attend, diagonals
-from isocline.plstm.kernels.graph_sweep import read_at, states_of
+from isocline.plstm.kernels.graph_masks import attend
+from isocline.plstm.kernels.graph_sweep import origins_of, read_at
 
 
 def path_sums(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor, graph: DagBatch) -> Tensor:
     """``M (I - T)^-1 S + diag(D)``, as `graph_dense.path_sums`. Shapes: direct ``(..., N)``; returns ``(..., B, n, n)``."""
-    n, E = graph.max_nodes, graph.num_edges
-    tail, head = graph.edges.unbind(1)
-    rows = torch.arange(E, device=tail.device)
-    written = source.new_zeros(*source.shape[:-1], E * n)
-    written = written.index_copy(-1, rows * n + graph.node_place[tail], source).unflatten(-1, (E, n))
-    reached = states_of(written, transition, graph)
+    n, head = graph.max_nodes, graph.edges[:, 1]
     slots = graph.batch[head] * n + graph.node_place[head]
-    G = read_at(reached, mark, slots, graph.num_graphs * n).unflatten(-2, (graph.num_graphs, n))
-    return G + diagonals(direct, graph)
+    G = read_at(origins_of(source, transition, graph), mark, slots, graph.num_graphs * n).flatten(-2)
+    diagonal = (graph.batch * n + graph.node_place) * n + graph.node_place
+    G = G.scatter_add(-1, diagonal.expand(direct.shape), direct.to(G.dtype))
+    return G.unflatten(-1, (graph.num_graphs, n, n))
 
 
 def plstm_graph(

@@ -29,6 +29,18 @@ def sweep(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) ->
     return states
 
 
+@torch.library.custom_op("isocline::graph_origins", mutates_args=())
+def origins(
+    s: Tensor, t: Tensor, place: Tensor, width: int, before: Tensor, after: Tensor, sizes: Tensor
+) -> Tensor:
+    """`sweep` of rows that hold ``s[e]`` at ``place[e]`` and zeros elsewhere, without making them first.
+
+    Shapes: s ``(H, E)``; place ``(E,)``, whole numbers below `width`; returns ``(H, E, width)``.
+    """
+    empty = s.new_zeros(*s.shape, width)
+    return sweep(empty.scatter_(2, place.expand(s.shape)[..., None], s[..., None]), t, before, after, sizes)
+
+
 @torch.library.custom_op("isocline::graph_add_rows", mutates_args=())
 def add_rows(x: Tensor, t: Tensor, before: Tensor, after: Tensor, rows: int) -> Tensor:
     """``out[after] = sum of t x[before]``. Shapes: x ``(H, R, F)``; t ``(H, L)``; returns ``(H, rows, F)``."""
@@ -49,6 +61,18 @@ def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Ten
         return _wide(sweep, x, t, before, after, sizes)
     states = x.clone(memory_format=torch.contiguous_format)
     _loops().add_rows(states.numpy(), states.numpy(), t.to(x.dtype).numpy(), before.numpy(), after.numpy())
+    return states
+
+
+@origins.register_kernel("cpu")
+def _(
+    s: Tensor, t: Tensor, place: Tensor, width: int, before: Tensor, after: Tensor, sizes: Tensor
+) -> Tensor:
+    if s.dtype not in COMPILED:
+        return origins(s.float(), t.float(), place, width, before, after, sizes).to(s.dtype)
+    states = s.new_zeros(*s.shape, width)
+    states.scatter_(2, place.expand(s.shape)[..., None], s[..., None])
+    _loops().add_rows(states.numpy(), states.numpy(), t.to(s.dtype).numpy(), before.numpy(), after.numpy())
     return states
 
 
@@ -86,6 +110,13 @@ def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Ten
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
+@origins.register_fake
+def _(
+    s: Tensor, t: Tensor, place: Tensor, width: int, before: Tensor, after: Tensor, sizes: Tensor
+) -> Tensor:
+    return s.new_empty(*s.shape, width)
+
+
 @add_rows.register_fake
 def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, rows: int) -> Tensor:
     return x.new_empty(x.shape[0], rows, x.shape[2])
@@ -104,6 +135,18 @@ def _sweep_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     t, before, after, sizes, states = ctx.saved_tensors
     back = sweep(grad, t.flip(1), after.flip(0), before.flip(0), sizes.flip(0))
     return back, products(back, states, after, before), None, None, None
+
+
+def _keep_origins(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, t, place, _, *arcs = inputs
+    ctx.save_for_backward(t, place, *arcs, output)
+
+
+def _origins_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    t, place, before, after, sizes, states = ctx.saved_tensors
+    back = sweep(grad, t.flip(1), after.flip(0), before.flip(0), sizes.flip(0))
+    written = back.gather(2, place.expand(back.shape[:2])[..., None])[..., 0]
+    return written, products(back, states, after, before), None, None, None, None, None
 
 
 def _keep_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -125,6 +168,7 @@ def _products_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+origins.register_autograd(_origins_back, setup_context=_keep_origins)
 sweep.register_autograd(_sweep_back, setup_context=_keep_sweep)
 add_rows.register_autograd(_rows_back, setup_context=_keep_rows)
 products.register_autograd(_products_back, setup_context=_keep_rows)

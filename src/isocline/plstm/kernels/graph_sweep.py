@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
-from isocline.plstm.kernels.graph_rows import add_rows, sweep
+from isocline.plstm.kernels.graph_rows import add_rows, origins, sweep
 from isocline.plstm.kernels.keeping import inside_torch_func
 
 
@@ -20,6 +20,23 @@ def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
     flat = written.reshape(rows, *written.shape[-2:])
     solve = _level_by_level if inside_torch_func() else sweep
     return solve(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
+
+
+def origins_of(source: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
+    """What each edge holds of each node of its graph: `states_of` of ``S_e`` at the place of e's first node.
+
+    Shapes: source ``(..., E)``; transition ``(..., L)``; returns ``(..., E, n)`` for graphs of at most n nodes.
+    """
+    n, E, rows = graph.max_nodes, graph.num_edges, prod(source.shape[:-1])
+    place = graph.node_place[graph.edges[:, 0]]
+    if inside_torch_func():
+        flat = torch.arange(E, device=place.device) * n + place
+        written = source.new_zeros(*source.shape[:-1], E * n).index_copy(-1, flat, source)
+        return states_of(written.unflatten(-1, (E, n)), transition, graph)
+    arcs = graph.arcs.index_select(0, graph.arc_order)
+    t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(source.dtype)
+    held = origins(source.reshape(rows, E), t, place, n, arcs[:, 0], arcs[:, 1], graph.level_sizes)
+    return held.view(*source.shape, n)
 
 
 def _level_by_level(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Tensor:
