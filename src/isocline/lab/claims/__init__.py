@@ -14,6 +14,7 @@ ROOMS = (
     "isocline.lab.claims.linear_model",
     "isocline.lab.claims.dynamics",
     "isocline.lab.claims.theory",
+    "isocline.lab.claims.plstm",
 )
 
 

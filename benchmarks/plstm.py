@@ -1,0 +1,236 @@
+"""Grids and sequences beside softmax attention, beside the plain recursion, and beside the paper's parallel algorithm.
+
+The recursion is `isocline.plstm.kernels.reference` under autograd. The parallel algorithm (``plain/plstm.py``) is
+written from the paper's description: tiles merged by fours. ``--reference DIR`` adds another implementation: a folder with
+an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids`` (or lines,
+sizes) prints one table and writes nothing.
+"""
+
+import side_by_side as sides  # first: holds the threads  # isort: skip
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from plain import plstm as plain
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from isocline.plstm import plstm_1d, plstm_2d_d, plstm_2d_p
+
+HEADS, DIM = 3, 64
+GRIDS = ((8, 14), (1, 14), (8, 32), (1, 32))  # batch, side
+LENGTH = 1024
+SIDES = (8, 16, 32, 64, 96, 128)
+MEMORY = 3e9  # bytes that a contestant may keep for the way back; one that needs more is left out
+P = ("source_r", "source_d", "transition_r", "transition_d", "mark")
+D = ("source_r", "source_d", "transition_r", "transition_d", "transition_turn", "mark_l", "mark_u")
+
+Call = Callable[[], Tensor]
+
+
+def kept(call: Call) -> int:
+    """Bytes kept for the way back, inputs included, each piece of memory once."""
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _y = call()
+    return sum(seen.values())
+
+
+def both_ways(call: Call, leaves: list[Tensor]) -> dict[str, Callable[[], object]]:
+    slope = torch.randn_like(call().detach())
+
+    def forward() -> object:
+        with torch.no_grad():
+            return call()
+
+    def forward_and_backward() -> object:
+        return torch.autograd.grad(call(), leaves, slope, allow_unused=True)
+
+    return {"forward": forward, "forward and backward": forward_and_backward}
+
+
+def random(*shape: int) -> Tensor:
+    return torch.rand(shape).mul_(0.5).requires_grad_()
+
+
+def grid_calls(
+    batch: int, side: int, others: dict[str, Callable[..., Tensor]]
+) -> dict[str, tuple[Call, list[Tensor]]]:
+    """Every contestant at P-mode gates of one size, and ours at D-mode; each with the leaves of its gradients."""
+    shape = (batch, HEADS, side, side)
+    q, k, v = (torch.randn(*shape, DIM, requires_grad=True) for _ in range(3))
+    p = {name: random(batch, HEADS, 4, side, side) for name in P}
+    d = {name: random(batch, HEADS, 4, side, side) for name in D}
+    flat = [p[name].flatten(0, 1) for name in P]
+    eight = [flat[0], flat[1], flat[2], flat[2], flat[3], flat[3], flat[4], flat[4]]
+    vectors = [q, k, v]
+    calls: dict[str, tuple[Call, list[Tensor]]] = {
+        "P": (lambda: plstm_2d_p(q, k, v, **p), [*vectors, *p.values()]),
+        "D": (lambda: plstm_2d_d(q, k, v, **d), [*vectors, *d.values()]),
+        "softmax": (lambda: scaled_dot_product_attention(*(t.flatten(2, 3) for t in vectors)), vectors),
+        "recursion": (lambda: plstm_2d_p(q, k, v, **p, backend="reference"), [*vectors, *p.values()]),
+    }
+    for name, grid in others.items():
+        calls[name] = (
+            lambda grid=grid: grid(*(t.flatten(0, 1) for t in vectors), eight),
+            [*vectors, *p.values()],
+        )
+    return calls
+
+
+def line_calls(batch: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, tuple[Call, list[Tensor]]]:
+    vectors = [torch.randn(batch, HEADS, LENGTH, DIM, requires_grad=True) for _ in range(3)]
+    gates = [torch.rand(batch, HEADS, LENGTH).requires_grad_() for _ in range(4)]
+    leaves = [*vectors, *gates]
+    calls: dict[str, tuple[Call, list[Tensor]]] = {
+        "ours": (lambda: plstm_1d(*vectors, *gates), leaves),
+        "softmax": (lambda: scaled_dot_product_attention(*vectors, is_causal=True), vectors),
+        "recursion": (lambda: plstm_1d(*vectors, *gates, backend="reference"), leaves),
+    }
+    for name, line in others.items():
+        calls[name] = (lambda line=line: line(*(t.flatten(0, 1) for t in leaves)), leaves)
+    return calls
+
+
+def measured(calls: dict[str, tuple[Call, list[Tensor]]], way: str, rounds: int) -> dict[str, sides.Timing]:
+    """CPU time of one way, in turns."""
+    return sides.take_turns({name: both_ways(*call)[way] for name, call in calls.items()}, rounds=rounds)
+
+
+def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, int]:
+    """Bytes that each contestant keeps of one image; they grow in proportion to the batch."""
+    calls = grid_calls(1, side, others)
+    return {name: kept(calls[name][0]) for name in ("P", "recursion", *others)}
+
+
+def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[str]:
+    middle = ratio if isinstance(ratio, float) else ratio.middle
+    good = middle <= wanted if at_most else middle >= wanted
+    return [f"{'≤' if at_most else '≥'} {wanted:g}", "reached" if good else "**lost**"]
+
+
+def grids(others: dict[str, Callable[..., Tensor]]) -> str:
+    rows, memory = [], []
+    of_one = {side: kept_of_one(side, others) for side in {side for _, side in GRIDS}}
+    for batch, side in GRIDS:
+        calls = grid_calls(batch, side, others)
+        size = f"{side} × {side}, batch {batch}"
+        keeps = {name: batch * share for name, share in of_one[side].items()}
+        for way, limit, least in (("forward", 3, 20), ("forward and backward", 4, 15)):
+            fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=5)
+            for mode in "PD":
+                over = fast[mode].over(fast["softmax"])
+                goal = verdict(over, limit, True) if side == 14 else ["", ""]
+                rows.append([size, way, f"{mode} / softmax attention", ms(fast[mode]), over.words(), *goal])
+            for name in ("recursion", *others):
+                if way != "forward" and keeps[name] > MEMORY:
+                    rows.append(
+                        [size, way, f"{name} / P", "", f"would keep {keeps[name] / 1e9:.0f} GB", "", ""]
+                    )
+                    continue
+                times = measured({"P": calls["P"], name: calls[name]}, way, rounds=2)
+                over = times[name].over(times["P"])
+                rows.append(
+                    [size, way, f"{name} / P", ms(times["P"]), over.words(), *verdict(over, least, False)]
+                )
+        for name in ("recursion", *others):
+            share = keeps[name] / keeps["P"]
+            sizes = [f"{keeps[which] / 2**20:.4g}" for which in ("P", name)]
+            memory.append([size, name, *sizes, f"{share:.3g}", *verdict(share, 8, False)])
+    columns = ["grid", "pass", "ratio", "ours, ms", "ratio of CPU times", "wanted", ""]
+    columns_of_memory = ["grid", "peer", "ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
+    return (
+        f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
+        "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
+        "plain PyTorch, written from its description, not the published code.\n\n"
+        + sides.table(columns, rows)
+        + "\n\nKept for the way back, inputs included (measured on a batch of one):\n\n"
+        + sides.table(columns_of_memory, memory)
+    )
+
+
+def lines(others: dict[str, Callable[..., Tensor]]) -> str:
+    rows = []
+    for batch in (8, 1):
+        calls = line_calls(batch, others)
+        for way in ("forward", "forward and backward"):
+            times = measured(calls, way, rounds=3)
+            for name in [name for name in calls if name != "ours"]:
+                over = times[name].over(times["ours"])
+                goal = ["", ""] if name == "softmax" else verdict(over, 15, False)
+                rows.append([f"batch {batch}", way, name, ms(times["ours"]), over.words(), *goal])
+    columns = ["", "pass", "peer", "ours, ms", "peer / ours", "wanted", ""]
+    return (
+        f"A sequence of {LENGTH}, {HEADS} heads of {DIM}, float32; softmax attention is causal.\n\n"
+        + sides.table(columns, rows)
+    )
+
+
+def cost_of_a_node(side: int) -> list[str]:
+    """Microseconds, by the backends in turn, forward and then both ways."""
+    q, k, v = (torch.randn(1, side, side, DIM, requires_grad=True) for _ in range(3))
+    p = {name: random(1, 4, side, side) for name in P}
+    leaves, found = [q, k, v, *p.values()], []
+    for backend in ("dense", "tiled", "auto"):
+        call = partial(plstm_2d_p, q, k, v, **p, backend=backend)
+        for way in ("forward", "forward and backward"):
+            if backend == "dense" and side > 64:
+                found.append("")
+                continue
+            time = measured({backend: (call, leaves)}, way, rounds=2)[backend]
+            found.append(f"{1e6 * time.middle / side**2:.3g}")
+    return found
+
+
+def sizes(_others: object) -> str:
+    """What a node costs as the grid grows, one head, P-mode."""
+    rows = [[f"{side} × {side}", *cost_of_a_node(side)] for side in SIDES]
+    ways = [f"{backend}, {way}" for backend in ("dense", "tiled", "auto") for way in ("forward", "both ways")]
+    return f"Microseconds a node, one head of {DIM}, P-mode:\n\n" + sides.table(["grid", *ways], rows)
+
+
+def ms(time: sides.Timing) -> str:
+    return sides.Timing(tuple(1e3 * s for s in time.seconds)).words()
+
+
+def adapter(folder: Path) -> dict[str, dict[str, Callable[..., Tensor]]]:
+    """What ``adapter.py`` in the folder defines, by table."""
+    spec = importlib.util.spec_from_file_location("adapter", folder / "adapter.py")
+    if spec is None or spec.loader is None or not (folder / "adapter.py").exists():
+        raise SystemExit(f"--reference: want a folder with an adapter.py, got {folder}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {"grids": {"published": module.grid}, "lines": {"published": module.line}}
+
+
+def main() -> None:
+    tables = {"grids": grids, "lines": lines, "sizes": sizes}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--reference", type=Path, help="a folder with an adapter.py of another implementation"
+    )
+    parser.add_argument("--only", choices=tables)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    others = {"grids": {"tiles merged": plain.grid}, "lines": {"tiles merged": plain.line}, "sizes": {}}
+    for table, found in (adapter(options.reference) if options.reference else {}).items():
+        others[table] |= found
+    parts = [tables[name](others[name]) for name in ([options.only] if options.only else tables)]
+    if options.only:
+        print(*parts, sep="\n\n")
+    else:
+        sides.write_results("plstm", "linear recurrences on grids and sequences", parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Through graphs: linear recurrences without a fixed scan order, on sequences, grids and directed acyclic graphs.
+
+>>> import torch
+>>> from isocline.plstm import DagBatch, plstm_graph
+>>> path = DagBatch.from_edges([(0, 1), (1, 2)])
+>>> one, gates = torch.ones(3, 1), torch.ones(2)
+>>> plstm_graph(one, one, one, gates, torch.ones(1), gates, torch.zeros(3), path).squeeze()
+tensor([0., 1., 2.])
+
+Source: pLSTM, *parallelizable Linear Source Transition Mark networks*, arXiv 2506.11997.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import functional, kernels
+    from .diagnostics import DagDiagnostics, PropagationWarning
+    from .functional import plstm_1d, plstm_2d, plstm_2d_d, plstm_2d_p
+    from .graph import DagBatch
+    from .layers import PLSTM1d, PLSTM2d, PLSTMGraph
+    from .propagation import plstm_graph
+    from .report import GradientReport, gradient_report
+
+_WHERE = {
+    "DagBatch": "graph",
+    "DagDiagnostics": "diagnostics",
+    "GradientReport": "report",
+    "PLSTM1d": "layers",
+    "PLSTM2d": "layers",
+    "PLSTMGraph": "layers",
+    "PropagationWarning": "diagnostics",
+    "gradient_report": "report",
+    "plstm_1d": "functional",
+    "plstm_2d": "functional",
+    "plstm_2d_d": "functional",
+    "plstm_2d_p": "functional",
+    "plstm_graph": "propagation",
+}
+_SUBMODULES = ("functional", "kernels")
+
+__all__ = [
+    "DagBatch",
+    "DagDiagnostics",
+    "GradientReport",
+    "PLSTM1d",
+    "PLSTM2d",
+    "PLSTMGraph",
+    "PropagationWarning",
+    "functional",
+    "gradient_report",
+    "kernels",
+    "plstm_1d",
+    "plstm_2d",
+    "plstm_2d_d",
+    "plstm_2d_p",
+    "plstm_graph",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,215 @@
+"""The compiled recursions as operators of PyTorch, and dense attention over a grid on a CPU.
+
+An operator is one step to `torch.compile`, which sees no Python in it. Attention makes its masks by the compiled
+recursion and its products by BLAS, a few heads at a time; only the inputs are kept between its two ways: the mask of
+``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory. A gradient that is to
+be differentiated itself is taken in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import paths
+from .keeping import full_precision
+from .masks import rows_mask, summed_mask
+
+BLOCK = 8 << 20  # bytes of masks made together: a few fit the cache
+
+
+def blocks(heads: int, numbers: int, like: Tensor) -> Iterator[slice]:
+    together = max(1, BLOCK // (numbers * like.element_size()))
+    return (slice(first, min(first + together, heads)) for first in range(0, heads, together))
+
+
+def over_heads(function: Callable[..., Any], gates: Tensor, *arguments: Any) -> None:
+    """Call a compiled function for all heads, the second axis of the gates; each thread takes a share of them."""
+    heads, threads = gates.shape[1], torch.get_num_threads()
+    given = [a.detach().numpy() if isinstance(a, Tensor) else a for a in (gates.contiguous(), *arguments)]
+    if threads == 1 or heads == 1:
+        function(*given, 0, heads)
+        return
+    each = -(-heads // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda first: function(*given, first, min(first + each, heads)), range(0, heads, each)))
+
+
+def _masks(
+    gates: Tensor, direct: Tensor | None, directions: Sequence[int], X: int, Y: int, borders: bool
+) -> Tensor:
+    size = X * Y + (X + Y if borders else 0)
+    masks = gates.new_zeros(gates.shape[1], size, size)
+    over_heads(paths.fill_masks, gates, np.array(directions), X, Y, borders, masks)
+    if direct is not None:
+        masks.diagonal(dim1=1, dim2=2)[:, : X * Y] += direct
+    return masks
+
+
+def _gate_gradients(
+    gates: Tensor, directions: Sequence[int], X: int, Y: int, borders: bool, slopes: Tensor
+) -> Tensor:
+    found = torch.empty_like(gates, memory_format=torch.contiguous_format)
+    over_heads(paths.gate_gradients, gates, np.array(directions), X, Y, borders, slopes.contiguous(), found)
+    return found
+
+
+def again(function: Callable[..., Any], inputs: Sequence[Tensor | None], slopes: Any) -> list[Tensor | None]:
+    """Gradients that can be differentiated once more: the same function in PyTorch, run again."""
+    wanted = [t for t in inputs if t is not None and t.requires_grad]
+    outputs = function(*inputs)
+    found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]
+
+
+@torch.library.custom_op("isocline::tile_masks", mutates_args=(), device_types="cpu")
+def tile_masks(gates: Tensor) -> Tensor:
+    """Masks with borders ``(P, N + Y + X, N + Y + X)`` of tiles with gates ``(8, P, X, Y)``, in their own frame."""
+    X, Y = gates.shape[2:]
+    return _masks(gates.flatten(2).unsqueeze(2), None, [0], X, Y, True)
+
+
+@tile_masks.register_fake
+def _(gates: Tensor) -> Tensor:
+    X, Y = gates.shape[2:]
+    return gates.new_empty(gates.shape[1], X * Y + X + Y, X * Y + X + Y)
+
+
+@torch.library.custom_op("isocline::tile_masks_backward", mutates_args=(), device_types="cpu")
+def tile_masks_backward(slopes: Tensor, gates: Tensor) -> Tensor:
+    """dl/dgates for slopes = dl/dmasks."""
+    X, Y = gates.shape[2:]
+    return _gate_gradients(gates.flatten(2).unsqueeze(2), [0], X, Y, True, slopes).view(gates.shape)
+
+
+@tile_masks_backward.register_fake
+def _(slopes: Tensor, gates: Tensor) -> Tensor:
+    return torch.empty_like(gates, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: Any, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _tile_masks_back(ctx: Any, slopes: Tensor) -> Tensor | None:
+    if torch.is_grad_enabled():
+        return again(lambda gates: rows_mask(list(gates), borders=True), ctx.saved_tensors, slopes)[0]
+    return tile_masks_backward(slopes, *ctx.saved_tensors)
+
+
+tile_masks.register_autograd(_tile_masks_back, setup_context=_keep)
+
+
+@torch.library.custom_op("isocline::grid_attention", mutates_args=(), device_types="cpu")
+def grid_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    direct: Tensor | None,
+    directions: Sequence[int],
+    X: int,
+    Y: int,
+    scale: float,
+) -> Tensor:
+    """``y = scale (G o q k^T) v`` for q, k ``(B, N, dk)``, v ``(B, N, dv)``, gates ``(8, B, O, N)``, direct ``(B, N)``."""
+    y = torch.empty_like(v, memory_format=torch.contiguous_format)
+    for b in blocks(len(q), q.shape[1] ** 2, q):
+        masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
+        products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
+        torch.bmm(products.mul_(masks), v[b], out=y[b])
+    return y
+
+
+@grid_attention.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    direct: Tensor | None,
+    directions: Sequence[int],
+    X: int,
+    Y: int,
+    scale: float,
+) -> Tensor:
+    return torch.empty_like(v, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("isocline::grid_attention_backward", mutates_args=(), device_types="cpu")
+def grid_attention_backward(
+    slope: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    direct: Tensor | None,
+    directions: Sequence[int],
+    X: int,
+    Y: int,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """dl/dq, dl/dk, dl/dv, dl/dgates and dl/d(diagonal of the mask) for slope = dl/dy."""
+    with full_precision():
+        to_q, to_k, to_v, to_gates = (
+            torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
+        )
+        diagonal = q.new_empty(q.shape[:2])
+        for b in blocks(len(q), q.shape[1] ** 2, q):
+            masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
+            products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
+            slopes = torch.bmm(slope[b], v[b].mT)
+            to_masks = products * slopes
+            diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
+            to_gates[:, b] = _gate_gradients(gates[:, b], directions, X, Y, False, to_masks)
+            torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
+            slopes.mul_(masks).mul_(scale)
+            torch.bmm(slopes, k[b], out=to_q[b])
+            torch.bmm(slopes.mT, q[b], out=to_k[b])
+        return to_q, to_k, to_v, to_gates, diagonal
+
+
+@grid_attention_backward.register_fake
+def _(
+    slope: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    direct: Tensor | None,
+    directions: Sequence[int],
+    X: int,
+    Y: int,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    new = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)]
+    return new[0], new[1], new[2], new[3], q.new_empty(q.shape[:2])
+
+
+def _keep_all(ctx: Any, inputs: Any, output: Tensor) -> None:
+    q, k, v, gates, direct, *ctx.rest = inputs
+    ctx.save_for_backward(q, k, v, gates, direct)
+
+
+def _attention_back(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    q, k, v, gates, direct = ctx.saved_tensors
+    directions, X, Y, scale = ctx.rest
+    if torch.is_grad_enabled():
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, direct: Tensor | None) -> Tensor:
+            direct = None if direct is None else direct.unflatten(1, (X, Y))
+            return (
+                summed_mask(list(gates.unflatten(3, (X, Y))), direct, directions) * (scale * q @ k.mT)
+            ) @ v
+
+        return *again(attention, ctx.saved_tensors, slope), None, None, None, None
+    *found, diagonal = grid_attention_backward(slope, q, k, v, gates, direct, *ctx.rest)
+    return *found, None if direct is None else diagonal, None, None, None, None
+
+
+grid_attention.register_autograd(_attention_back, setup_context=_keep_all)
