@@ -225,13 +225,12 @@ class TestClasses:
         y = np.array([0, 1, 2, 3, 0])
         p = np.exp(step * scores) / np.exp(step * scores).sum(axis=1, keepdims=True)
         m, shares = F.class_margins(scores, y, step)
-        np.testing.assert_allclose(F.mistake(m, step), 1 - p[np.arange(5), y], rtol=1e-9)
         wrong = np.where(np.arange(4) == y[:, None], 0, p)
-        np.testing.assert_allclose(shares, wrong / wrong.sum(axis=1, keepdims=True), rtol=1e-9)
-        plain = np.eye(4)[y] - p  # the rule as the paper's formula has it, for softmax
-        np.testing.assert_allclose(
-            F.class_weights(scores, y, step), plain / (1 - p[np.arange(5), y]).sum(), rtol=1e-8
-        )
+        missed = wrong.sum(axis=1, keepdims=True)  # 1 - p of the own class, without its cancellation
+        np.testing.assert_allclose(F.mistake(m, step), missed[:, 0], rtol=1e-9)
+        np.testing.assert_allclose(shares, wrong / missed, rtol=1e-9)
+        plain = np.eye(4)[y] * missed - wrong  # the rule as the paper's formula has it, for softmax
+        np.testing.assert_allclose(F.class_weights(scores, y, step), plain / missed.sum(), rtol=1e-8)
 
     @given(arrays(np.float64, 8, elements=st.floats(-3, 3)), steps)
     def test_two_classes_are_the_binary_rule_at_twice_the_step(self, m, step):

@@ -158,7 +158,7 @@ ECG = Claim(
             source="predicting no change: 1.13",
             scales=("tour",),
         ),
-        Expected(f"{NAMES['gtf']}: runs without finite scores", 0),
+        Expected(f"{NAMES['gtf']}: runs without finite scores", 0, source="isocline's own"),
     ],
     scales=_scales(
         "ecg",
@@ -183,7 +183,7 @@ EEG = Claim(
     ),
     expected=[
         *_expected("eeg"),
-        Expected(f"{NAMES['gtf']}: runs without finite scores", 0, scales=LONG),
+        Expected(f"{NAMES['gtf']}: runs without finite scores", 0, source="isocline's own", scales=LONG),
     ],
     scales=_scales(
         "eeg",
