@@ -16,7 +16,7 @@ Index = npt.NDArray[np.intp]
 Data = Any  # a dense (n, d) array or a CSR matrix or array
 
 
-def height(X: Data, share: int = 46, least: int = 1 << 8, most: int = 1 << 17) -> int:
+def height(X: Data, share: int = 50, least: int = 1 << 8, most: int = 1 << 17) -> int:
     """How many rows to hold at a time: about a `share`-th part of X, between `least` and `most` numbers."""
     n, d = X.shape
     return max(1, min(n, min(most, max(least, n * d // share)) // max(1, d)))
