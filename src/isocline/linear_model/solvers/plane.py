@@ -1,6 +1,6 @@
 """A plane that walks over large data: relaxation steps with compiled loops, and what is known of every row."""
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from math import inf
 from typing import Any
 
@@ -19,7 +19,7 @@ from isocline.linear_model.kernels.reference import (
     PLUS,
     SHIFT,
 )
-from isocline.linear_model.rows import Rows, squares, weighted_sum
+from isocline.linear_model.rows import Data, Rows, weighted_sum
 
 Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
@@ -31,16 +31,21 @@ ALIKE = 3.0  # columns whose spread differs by less need no metric
 ORDINARY = 1e30  # float32 squares hold between 1 / this and this; other data walk in float64
 
 
-def sampled_coordinates(rows: Rows) -> Coordinates:
+def sampled(X: Data) -> Data:
+    """Some rows, evenly spread, in float64; the other rows are seen to be finite with their margins."""
+    count = min(SAMPLE, max(64, SAMPLED // X.shape[1]))
+    sample = X[:: max(1, X.shape[0] // count)].astype(np.float64)
+    if not np.isfinite(sample.sum()):
+        check_finite("X", X.data if sparse.issparse(X) else X)
+    return sample
+
+
+def sampled_coordinates(sample: Data, intercept: float) -> Coordinates:
     """Centre and spread of a sample of dense rows, where they matter, and an intercept's column of modest
     size.
 
     CSR rows, and columns that are alike anyway, stay where they are.
     """
-    count = min(SAMPLE, max(64, SAMPLED // rows.X.shape[1]))
-    sample, intercept = rows.X[:: max(1, rows.n // count)].astype(np.float64), rows.coordinates.bias
-    if not np.isfinite(sample.sum()):  # the other rows are looked at with their margins
-        check_finite("X", rows.X.data if sparse.issparse(rows.X) else rows.X)
     if sparse.issparse(sample):
         return Coordinates(
             bias=intercept and (BIAS * float(np.square(sample.data).sum()) / sample.shape[0]) ** 0.5
@@ -62,6 +67,7 @@ class Plane:
 
     rows: Rows
     kernels: Any
+    length: InitVar[float]  # the square of a long row's
     w: Array = field(init=False)  # (d,) of the type the passes are done in
     center: Array | None = field(init=False)
     metric: Array | None = field(init=False)
@@ -69,13 +75,12 @@ class Plane:
     state: Array = field(default_factory=lambda: np.zeros(7))
     visits: int = 0
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, length: float) -> None:
         X, at, d = self.rows.X, self.rows.coordinates, self.rows.X.shape[1]
         self.table = (X.data, X.indices, X.indptr) if sparse.issparse(X) else X
-        row = float(squares(X[:: max(1, len(self.rows.sign) // 64)]).max())
-        sizes = (
-            [row] if at.metric is None else [row, float(at.metric.min()) ** 2, float(at.metric.max()) ** 2]
-        )
+        sizes = [length]
+        if at.metric is not None:
+            sizes += [float(at.metric.min()) ** 2, float(at.metric.max()) ** 2]
         real = X.dtype if all(1 / ORDINARY < size < ORDINARY for size in sizes) else np.dtype(np.float64)
         self.w, self.center, self.metric = np.zeros(d, real), None, None
         if at.metric is not None:
@@ -142,7 +147,7 @@ class Plane:
         if not self.rows.coordinates.bias:
             return slack * float(np.linalg.norm(total)) / (plus + minus)
         lighter = -1 if plus > minus else 1
-        some = X[np.flatnonzero(sign == lighter)[:LENT]]
+        some = X[np.flatnonzero(sign == lighter)[:LENT]].astype(np.float64)
         total += weighted_sum(some, np.full(some.shape[0], lighter * abs(plus - minus) / some.shape[0]))
         return slack * float(np.linalg.norm(total)) / (2 * max(plus, minus))
 

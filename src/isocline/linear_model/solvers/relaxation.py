@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from isocline.linear_model.rows import Rows
-from isocline.linear_model.solvers.plane import Lookout, Plane, sampled_coordinates
+from isocline.linear_model.rows import Rows, squares
+from isocline.linear_model.solvers.plane import Lookout, Plane, sampled, sampled_coordinates
 from isocline.linear_model.solvers.walk import Walk
 
 Array = npt.NDArray[Any]
@@ -41,8 +41,10 @@ def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, seed: int)
     ``walk.separated_at`` counts the rounds of repairing and looking, the first look included.
     """
     rng = np.random.default_rng(seed)
-    rows = replace(rows, coordinates=sampled_coordinates(rows))
-    plane = Plane(rows, kernels)
+    sample = sampled(rows.X)
+    rows = replace(rows, coordinates=sampled_coordinates(sample, rows.coordinates.bias))
+    plane = Plane(rows, kernels, float(squares(sample).max()))
+    del sample
     plane.learn(learning_order(rows, rng), pull=PULL)
     lookout = Lookout(plane)
     walk, stalled = Walk("relaxation", rows, np.zeros(0)), 0
