@@ -107,7 +107,10 @@ def _words(setting: dict[str, Any] | None) -> str:
 
 
 def main() -> None:
-    found = [race(name) for name in sys.argv[1:] or SETS]
+    found = []
+    for name in sys.argv[1:] or SETS:
+        found.append(race(name))
+        print(" | ".join(map(str, found[-1][0])), flush=True)  # minutes a set: say where we are
     summary = sides.table(
         ["data", "rows", "best peer", "its CPU time / ours", "wanted", "", "memory of a fit / data"],
         [line for line, _ in found],
