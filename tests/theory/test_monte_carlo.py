@@ -91,12 +91,13 @@ def test_ensembles_of_two_inputs_agree_with_the_theory():
 
 def test_ensembles_with_a_skip_have_the_full_vertex():
     """K and n Cov(z_i^2, z_j^2) at layers 2 and 3: 4 numbers at 3 standard errors, 1 in 100 fails."""
-    theory = EffectiveTheory("relu", 3, 32, skip=0.5, lambda_b=1.0, lambda_w=1.0)
+    theory = EffectiveTheory("relu", 3, 60, skip=0.5, lambda_b=1.0, lambda_w=1.0)
     parts = [
         ensemble(EffectiveTheory("relu", 3, n, skip=0.5, lambda_b=1.0, lambda_w=1.0), nets, K1=1.0, seed=n)
-        for n, nets in ((16, 12_000), (32, 5000))
+        for n, nets in ((30, 8000), (60, 3000))
     ]
     found = parts[0].extrapolated(parts[1])
+    assert found.trusted.all()  # nu L / n < 0.3
     run = theory.single_input(1.0)
     for key in ("K", "V"):
         assert (np.abs(found.scores(run)[key]) < 3).all(), key

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from isocline._core.checks import check_finite, wrong
+from isocline._core.checks import check_choice, check_finite, check_number, wrong
 from isocline._core.files import plain
-from isocline._core.seeds import torch_generator
+from isocline._core.seeds import derive_seed, torch_generator
 from isocline.theory.plan import Layer, plan
 from isocline.theory.structure import WEIGHTS, trace
 
@@ -68,8 +68,14 @@ class InitReport:
         return ax
 
 
-def critical_init_(module: nn.Module, sample: Tensor | None = None, *, seed: int = 0) -> InitReport:
-    """Initialise `module` in place at criticality: Gaussian weights and biases, ``C_W / fan-in`` and ``C_b``.
+def critical_init_(
+    module: nn.Module, sample: Tensor | None = None, *, distribution: str = "orthogonal", seed: int = 0
+) -> InitReport:
+    """Initialise `module` in place at criticality: weights of variance ``C_W / fan-in``, Gaussian biases of ``C_b``.
+
+    `distribution` "orthogonal" draws every matrix of weights (of a convolution: its kernels, flattened) with
+    orthonormal rows or columns, scaled to that variance; "gaussian" draws them independently, as the ensembles
+    of `EffectiveTheory`. At infinite width they are one; a finite orthogonal network fluctuates less.
 
     Where `torch.fx` can trace the module, the nonlinearity before a layer decides: it gets the critical
     variances, for a half-stable or non-critical one those with ``chi_perp = 1`` at the K that reaches it.
@@ -84,19 +90,24 @@ def critical_init_(module: nn.Module, sample: Tensor | None = None, *, seed: int
 
     The mode, hooks, requires_grad and random state are as they were found. Source: PDLT chapter 5 and
     appendix B; the measured pass is layer-sequential as in Mishkin & Matas 2016, for susceptibilities in
-    place of variances. Raises ValueError or TypeError for a module without such layers, or a sample that is
-    not finite or zero.
+    place of variances; orthogonal weights as in Saxe, McClelland & Ganguli 2014. Raises ValueError or
+    TypeError for a module without such layers, or a sample that is not finite or zero.
     """
     if not isinstance(module, nn.Module):
         raise wrong("module", "a torch module", module, error=TypeError)
+    check_choice("distribution", distribution, ("orthogonal", "gaussian"))
     covered = [m for m in module.modules() if isinstance(m, _COVERED)]
     if not covered:
         raise wrong("module", "linear, convolutional or attention layers in it", type(module).__name__)
+    if isinstance(module, _COVERED):
+        module = nn.Sequential(module)  # a layer by itself is a network of one
     square = _mean_square(sample)
     layers, notes = plan(module, trace(module), square)
-    generator = torch_generator(seed)
+    # a sample is often drawn with the same seed: it must not be a row of the weights
+    seed = check_number("seed", seed, least=0, below=2**63, integer=True)
+    generator = torch_generator(derive_seed("critical_init_", seed))
     for layer in layers:
-        _draw(module, layer, generator)
+        _draw(module, layer, generator, orthogonal=distribution == "orthogonal")
     if sample is not None:
         layers = _measured(module, layers, sample, generator)
         notes += _spread(sample)
@@ -126,10 +137,11 @@ def _spread(sample: Tensor) -> list[str]:
     ]
 
 
-def _draw(module: nn.Module, layer: Layer, generator: torch.Generator) -> None:
-    """Gaussian weights and biases for one row of the plan."""
+def _draw(module: nn.Module, layer: Layer, generator: torch.Generator, *, orthogonal: bool) -> None:
+    """Weights and biases for one row of the plan."""
     for weight, bias, owner in _tensors(module, layer.name):
-        _fill(owner, weight, sqrt(layer.weight_variance / layer.fan_in), generator)
+        groups = getattr(owner, "groups", 1) if orthogonal else 0
+        _fill(owner, weight, sqrt(layer.weight_variance / layer.fan_in), generator, groups)
         if getattr(owner, bias, None) is not None:
             _fill(owner, bias, sqrt(layer.bias_variance), generator)
 
@@ -148,10 +160,23 @@ def _tensors(module: nn.Module, name: str) -> Iterator[tuple[str, str, nn.Module
 
 
 @torch.no_grad()
-def _fill(owner: nn.Module, name: str, deviation: float, generator: torch.Generator) -> None:
+def _fill(owner: nn.Module, name: str, deviation: float, generator: torch.Generator, groups: int = 0) -> None:
+    """Gaussian numbers of a deviation; with `groups`, so many matrices of it that are orthogonal."""
     old = getattr(owner, name)
-    new = deviation * torch.randn(old.shape, generator=generator, dtype=torch.float64)
-    _assign(owner, name, new.to(old))
+    new = torch.randn(old.shape, generator=generator, dtype=torch.float64)
+    if groups:
+        new = torch.cat([semi_orthogonal(part.flatten(1)) for part in new.chunk(groups)]).reshape(old.shape)
+    _assign(owner, name, (deviation * new).to(old))
+
+
+def semi_orthogonal(gaussian: Tensor) -> Tensor:
+    """From independent normal numbers ``(m, n)``, a matrix ``(m, n)`` with orthogonal rows or columns, uniform among
+    those, of length ``sqrt(max(m, n))``: its entries too have variance one.
+    """
+    tall = gaussian if len(gaussian) >= gaussian.shape[1] else gaussian.T
+    q, r = torch.linalg.qr(tall)
+    q = q * (sqrt(len(tall)) * torch.sgn(r.diagonal()))  # Mezzadri 2007: without the signs it is not uniform
+    return q if tall is gaussian else q.T
 
 
 @torch.no_grad()
