@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import datasets, dynamics, lab, linear_model, plstm, theory
+    from . import datasets, dynamics, lab, linear_model, orthogonal, plstm, theory
 
-_SUBMODULES = ("datasets", "dynamics", "lab", "linear_model", "plstm", "theory")
+_SUBMODULES = ("datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory")
 
-__all__ = ["__version__", "datasets", "dynamics", "lab", "linear_model", "plstm", "theory"]
+__all__ = ["__version__", "datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory"]
 
 
 def __getattr__(name: str) -> object:

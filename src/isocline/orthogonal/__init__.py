@@ -1,0 +1,41 @@
+"""Through filters: convolutions that are really orthogonal, and the truth about the singular values of any.
+
+>>> from isocline.orthogonal import exists
+>>> print(exists((128, 64, 1, 2)))
+64 -> 128, kernel 1x1, stride 2x2, padding circular: can NOT be orthogonal (RO): 128 outputs a place do not fit in the 64 \
+inputs that the kernel can use there; feasible with a kernel of 2x2, or stride 1x1, or at most 64 output channels
+
+Source: Achour, Malgouyres, Mamalet, *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*,
+JMLR 23 (347), 2022.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import functional
+    from .existence import Existence, exists
+    from .functional import lorth
+    from .shapes import ConvShape
+
+_WHERE = {
+    "ConvShape": "shapes",
+    "Existence": "existence",
+    "exists": "existence",
+    "lorth": "functional",
+}
+_SUBMODULES = ("functional",)
+
+__all__ = ["ConvShape", "Existence", "exists", "functional", "lorth"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

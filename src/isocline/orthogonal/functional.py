@@ -1,0 +1,175 @@
+"""The formulas of orthogonal convolutions, as pure functions of tensors.
+
+A convolution (M, C, k, S) with circular padding is a matrix ``KK`` of ``M N^d`` rows and ``C S^d N^d`` columns. Its *polyphase*
+kernel has stride 1 and ``C S^d`` channels, and whichever of rows (RO) and columns (CO) are fewer can be orthonormal. All
+formulas below therefore speak of a stack of matrices ``A`` of shape ``(r, s, *q)``, ``r <= s``, one matrix a tap.
+
+Source: Achour, Malgouyres, Mamalet, *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*,
+JMLR 23 (347), 2022 ("AMM"). What is marked [ours] is proved in the docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from isocline.orthogonal.shapes import ConvShape, tap_stride, weight_shape
+
+__all__ = ["lag_gram", "lorth", "lorth_each", "narrow_side", "polyphase"]
+
+
+def polyphase(weight: Tensor, stride: Sequence[int]) -> Tensor:
+    """The kernel of stride 1 that does the same to an input whose ``S^d`` phases are channels: tap ``u = S q + p``.
+
+    Shapes: weight ``(..., C, *k)`` with ``len(stride)`` axes of taps; returns ``(..., C prod(S), *ceil(k / S))``. The matrix of
+    the layer only has its columns reordered. Source: standard, the polyphase representation.
+
+    >>> polyphase(torch.arange(1.0, 4).reshape(1, 1, 3), [2])
+    tensor([[[1., 3.],
+             [2., 0.]]])
+    """
+    d = len(stride)
+    if max(stride) == 1:
+        return weight
+    k, lead = weight.shape[-d:], weight.shape[: -d - 1]
+    ends = [-n % s for n, s in zip(k, stride, strict=True)]
+    padded = F.pad(weight, [size for end in reversed(ends) for size in (0, end)])
+    split = [size for n, e, s in zip(k, ends, stride, strict=True) for size in ((n + e) // s, s)]
+    channel = len(lead)
+    phases = padded.reshape(*lead, weight.shape[channel], *split)
+    q_axes, p_axes = range(channel + 1, channel + 2 * d, 2), range(channel + 2, channel + 2 * d + 1, 2)
+    return phases.permute(*range(channel + 1), *p_axes, *q_axes).flatten(channel, channel + d)
+
+
+def narrow_side(weights: Tensor, shape: ConvShape) -> tuple[Tensor, float]:
+    """The stack of matrices whose rows are to be orthonormal, and the squared residual that no weight can remove.
+
+    Shapes: weights ``(B, M, C / g, *k)``; returns ``A`` ``(B, g, r, s, *q)`` with r the smaller of M and ``C S^d``, and a
+    constant: where stride and dilation have a common divisor some inputs are never seen, each with a residual of 1 (CO).
+    """
+    steps = tap_stride(shape)
+    A = polyphase(weights.reshape(-1, shape.groups, shape.M, *weights.shape[2:]), steps)
+    if shape.rows_fewer:
+        return A, 0.0
+    unseen = shape.groups * shape.C * (prod(shape.S) - prod(steps))
+    return A.transpose(2, 3), float(unseen)
+
+
+def lag_gram(A: Tensor) -> Tensor:
+    """Inner products of the rows with themselves at every displacement a: ``G_a = sum_u A_u A_{u+a}^T``, half of the lags.
+
+    The other half are transposes, ``G_{-a} = G_a^T``. Shapes: A ``(B, r, s, *q)``; returns ``(B, lags, r, r)`` with
+    ``lags = (prod(2 q - 1) + 1) / 2``, the first of them ``a = 0``. Source: AMM, ``conv(K, K, padding zero = P, stride = S)``.
+    """
+    return _LagGram.apply(A)  # type: ignore[no-any-return]
+
+
+class _LagGram(torch.autograd.Function):
+    """``lag_gram`` with a backward that keeps nothing but A, and multiplies only where taps meet."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(A: Tensor) -> Tensor:
+        taps = _taps_last(A)
+        pairs, _ = _lags(tuple(A.shape[3:]))
+        grams = [_rows(taps, first) @ _rows(taps, second).mT for first, second in pairs]
+        return torch.stack(grams, 1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (A,) = ctx.saved_tensors
+        return _spread(grad, A)
+
+
+def _spread(grad: Tensor, A: Tensor) -> Tensor:
+    """``dA_u = sum_a (H_a A_{u+a} + H_a^T A_{u-a})``, with H the gradient of the half lags.
+
+    Shapes: grad ``(B, lags, r, r)``, A ``(B, r, s, *q)``; returns the shape of A. One product a tap.
+    """
+    B, r, s = A.shape[:3]
+    _, table = _lags(tuple(A.shape[3:]))
+    ahead = grad[:, 1:]
+    full = torch.cat([ahead.flip(1).mT, grad[:, :1] + grad[:, :1].mT, ahead], 1)
+    stacked = A.flatten(3).movedim(3, 1).reshape(B, -1, s)  # (B, taps r, s)
+    rows = [full[:, lags].transpose(1, 2).reshape(B, r, -1) @ stacked for lags in table]
+    return torch.stack(rows, 3).reshape(A.shape)
+
+
+def _taps_last(A: Tensor) -> Tensor:
+    """``(B, r, taps, s)``, so that taps taken together are rows side by side."""
+    return A.flatten(3).transpose(2, 3).contiguous()
+
+
+def _rows(taps: Tensor, chosen: list[int]) -> Tensor:
+    whole = len(chosen) == taps.shape[2]
+    return (taps if whole else taps[:, :, chosen]).flatten(2)
+
+
+@lru_cache(maxsize=256)
+def _lags(q: tuple[int, ...]) -> tuple[list[tuple[list[int], list[int]]], list[list[int]]]:
+    """For every half lag the pairs of taps that meet there, and for every pair of taps the place of its lag among all."""
+    taps = list(product(*(range(n) for n in q)))
+    lags = list(product(*(range(1 - n, n) for n in q)))
+    place = {lag: i for i, lag in enumerate(lags)}
+    number = {tap: i for i, tap in enumerate(taps)}
+    pairs: list[tuple[list[int], list[int]]] = []
+    for lag in lags[len(lags) // 2 :]:
+        moved = [tuple(u + a for u, a in zip(tap, lag, strict=True)) for tap in taps]
+        met = [(i, number[to]) for i, to in enumerate(moved) if to in number]
+        pairs.append(([i for i, _ in met], [j for _, j in met]))
+    table = [[place[tuple(v - u for u, v in zip(one, other, strict=True))] for other in taps] for one in taps]
+    return pairs, table
+
+
+def lorth_each(
+    weights: Tensor,
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    transposed: bool = False,
+) -> Tensor:
+    """`lorth` of many weights of one shape at once. Shapes: weights ``(B, M, C / groups, *k)``; returns ``(B,)``."""
+    shape = weight_shape(weights[0], stride, dilation, groups, transposed)
+    if weights.dtype in (torch.float16, torch.bfloat16):
+        weights = weights.float()
+    A, unseen = narrow_side(weights, shape)
+    B, g, r = A.shape[:3]
+    G = lag_gram(A.flatten(0, 1)).reshape(B, g, -1, r, r)
+    residual = G[:, :, 0] - torch.eye(r, dtype=G.dtype, device=G.device)
+    return residual.square().sum((1, 2, 3)) + 2 * G[:, :, 1:].square().sum((1, 2, 3, 4)) + unseen
+
+
+def lorth(
+    weight: Tensor,
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    transposed: bool = False,
+) -> Tensor:
+    """The regulariser ``L_orth(K) >= 0``, zero exactly where the convolution is orthogonal, for every image size.
+
+    With N outputs a side and circular padding, ``N^d L_orth = ||KK KK^T - I||_F^2`` (RO: ``M <= C S^d``) or
+    ``||KK^T KK - I||_F^2`` (CO), as soon as ``S N >= 2 k - 1``. Where columns are fewer it sums over *their* inner products [ours]: the value of
+    ``||conv(K, K) - I||^2 - (M - C S^d)`` without its cancellation, and ``M / C S^d`` times cheaper.
+
+    Shapes: weight ``(M, C / groups, *k)``, of a transposed convolution ``(in, out / groups, *k)`` (the value is the same: its
+    matrix is the transpose); returns a scalar. Differentiable, also twice; half precision is computed and returned in float32.
+    Raises ValueError or TypeError for what is no weight. Source: AMM, definition of L_orth and the scalability theorem.
+
+    >>> float(lorth(torch.tensor([[[0.5, 0.5]]])))  # rows overlap: (0.5 - 1)^2 + 2 * 0.25^2
+    0.375
+    """
+    weight_shape(weight, stride, dilation, groups, transposed)
+    return lorth_each(weight[None], stride, dilation, groups, transposed)[0]
