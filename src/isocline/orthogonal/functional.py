@@ -160,9 +160,9 @@ def lorth(
 ) -> Tensor:
     """The regulariser ``L_orth(K) >= 0``, zero exactly where the convolution is orthogonal, for every image size.
 
-    With N outputs a side and circular padding, ``N^d L_orth = ||KK KK^T - I||_F^2`` (RO: ``M <= C S^d``) or
-    ``||KK^T KK - I||_F^2`` (CO), as soon as ``S N >= 2 k - 1``. Where columns are fewer it sums over *their* inner products [ours]: the value of
-    ``||conv(K, K) - I||^2 - (M - C S^d)`` without its cancellation, and ``M / C S^d`` times cheaper.
+    With N outputs a side and circular padding, as soon as ``S N >= 2 k - 1``, ``N^d L_orth`` is ``||KK KK^T - I||_F^2`` in the
+    row case ``M <= C S^d`` and ``||KK^T KK - I||_F^2`` in the column case. Where columns are fewer, *their* inner products
+    are summed [ours]: the value of ``||conv(K, K) - I||^2 - (M - C S^d)`` without its cancellation, ``M / C S^d`` times cheaper.
 
     Shapes: weight ``(M, C / groups, *k)``, of a transposed convolution ``(in, out / groups, *k)`` (the value is the same: its
     matrix is the transpose); returns a scalar. Differentiable, also twice; half precision is computed and returned in float32.
