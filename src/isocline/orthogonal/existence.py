@@ -57,14 +57,14 @@ class Existence:
 def exists(conv_or_shape: nn.Module | ConvShape | tuple[Any, ...], padding: str = "circular") -> Existence:
     """Whether an orthogonal kernel exists, for input sides of at least the kernel's (at least 2 k - 1 for other paddings).
 
-    Of the ``S`` phases of an axis a layer uses ``b`` (`usable_phases`: with circular padding ``min(k, S)``). In the row case
-    ``M <= C S^d`` an orthogonal kernel exists if and only if ``M <= C prod(b)``; in the column case if and only if ``b = S`` on
-    every axis. Groups: with ``M / g`` and ``C / g``. For one k and one S on all axes this is the paper's theorem; unequal
-    axes, dilation and the other paddings are ours, by its argument.
+    Of the ``S`` phases of an axis a layer uses ``b`` (`usable_phases`: with circular padding ``min(k, S)``). In the row
+    case ``M <= C S^d`` an orthogonal kernel exists if and only if ``M <= C prod(b)``; in the column case if and only if
+    ``b = S`` on every axis. Groups: with ``M / g`` and ``C / g``. For one k and one S on all axes this is the paper's
+    theorem; unequal axes, dilation and the other paddings are ours, by its argument.
 
     ``conv_or_shape``: a torch convolution of 1, 2 or 3 axes, transposed or not, a `ConvShape`, or ``(M, C, k, S)``.
-    padding: "circular", "zeros" (as many outputs as inputs at stride 1) or "valid" (none). Raises ValueError or TypeError for
-    anything else. Source: AMM, existence theorem (necessary and sufficient).
+    padding: "circular", "zeros" (as many outputs as inputs at stride 1) or "valid" (none). Raises ValueError or
+    TypeError for anything else. Source: AMM, existence theorem (necessary and sufficient).
 
     >>> bool(exists((2, 4, 1, 2))), bool(exists((128, 64, 1, 2)))  # the shortcut of a residual network cannot
     (True, False)
@@ -79,10 +79,10 @@ def exists(conv_or_shape: nn.Module | ConvShape | tuple[Any, ...], padding: str 
 def usable_phases(shape: ConvShape, padding: str = "circular") -> tuple[int, ...]:
     """How many of the S places between two neighbouring outputs an orthogonal kernel can use, on every axis.
 
-    circular: tap i falls on phase ``D i mod S``, so ``min(k, S / gcd(S, D))``. zeros: a tap that the first or the last output
-    cannot see must vanish (its row or column would be shorter than the others), which leaves those in ``[r, r + S)``,
-    ``r = D (k - 1) // 2``. valid: rows are complete, hence as circular; of the columns a first pixel sees one tap where
-    an inner one sees the sum, hence none unless the kernels tile the input.
+    circular: tap i falls on phase ``D i mod S``, so ``min(k, S / gcd(S, D))``. zeros: a tap that the first or the last
+    output cannot see must vanish (its row or column would be shorter than the others), which leaves those in ``[r, r +
+    S)``, ``r = D (k - 1) // 2``. valid: rows are complete, hence as circular; of the columns a first pixel sees one tap
+    where an inner one sees the sum, hence none unless the kernels tile the input.
     """
     if padding == "zeros":
         windows = [

@@ -1,8 +1,9 @@
 """The formulas of orthogonal convolutions, as pure functions of tensors.
 
-A convolution (M, C, k, S) with circular padding is a matrix ``KK`` of ``M N^d`` rows and ``C S^d N^d`` columns. Its *polyphase*
-kernel has stride 1 and ``C S^d`` channels, and whichever of rows (RO) and columns (CO) are fewer can be orthonormal. All
-formulas below therefore speak of a stack of matrices ``A`` of shape ``(r, s, *q)``, ``r <= s``, one matrix a tap.
+A convolution (M, C, k, S) with circular padding is a matrix ``KK`` of ``M N^d`` rows and ``C S^d N^d`` columns. Its
+*polyphase* kernel has stride 1 and ``C S^d`` channels, and whichever of rows (RO) and columns (CO) are fewer can be
+orthonormal. All formulas below therefore speak of a stack of matrices ``A`` of shape ``(r, s, *q)``, ``r <= s``, one
+matrix a tap.
 
 Source: Achour, Malgouyres, Mamalet, *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*,
 JMLR 23 (347), 2022 ("AMM"). What is marked [ours] is proved in the docstring.
@@ -28,8 +29,8 @@ __all__ = ["lag_gram", "lorth", "lorth_each", "narrow_side", "polyphase"]
 def polyphase(weight: Tensor, stride: Sequence[int]) -> Tensor:
     """The kernel of stride 1 that does the same to an input whose ``S^d`` phases are channels: tap ``u = S q + p``.
 
-    Shapes: weight ``(..., C, *k)`` with ``len(stride)`` axes of taps; returns ``(..., C prod(S), *ceil(k / S))``. The matrix of
-    the layer only has its columns reordered. Source: standard, the polyphase representation.
+    Shapes: weight ``(..., C, *k)`` with ``len(stride)`` axes of taps; returns ``(..., C prod(S), *ceil(k / S))``. The
+    matrix of the layer only has its columns reordered. Source: standard, the polyphase representation.
 
     >>> polyphase(torch.arange(1.0, 4).reshape(1, 1, 3), [2])
     tensor([[[1., 3.],
@@ -66,7 +67,8 @@ def lag_gram(A: Tensor) -> Tensor:
     """Inner products of the rows with themselves at every displacement a: ``G_a = sum_u A_u A_{u+a}^T``, half of the lags.
 
     The other half are transposes, ``G_{-a} = G_a^T``. Shapes: A ``(B, r, s, *q)``; returns ``(B, lags, r, r)`` with
-    ``lags = (prod(2 q - 1) + 1) / 2``, the first of them ``a = 0``. Source: AMM, ``conv(K, K, padding zero = P, stride = S)``.
+    ``lags = (prod(2 q - 1) + 1) / 2``, the first of them ``a = 0``. Source: AMM, ``conv(K, K, padding zero = P, stride
+    = S)``.
     """
     return _LagGram.apply(A)  # type: ignore[no-any-return]
 
@@ -160,12 +162,14 @@ def lorth(
 ) -> Tensor:
     """The regulariser ``L_orth(K) >= 0``, zero exactly where the convolution is orthogonal, for every image size.
 
-    With N outputs a side and circular padding, as soon as ``S N >= 2 k - 1``, ``N^d L_orth`` is ``||KK KK^T - I||_F^2`` in the
-    row case ``M <= C S^d`` and ``||KK^T KK - I||_F^2`` in the column case. Where columns are fewer, *their* inner products
-    are summed [ours]: the value of ``||conv(K, K) - I||^2 - (M - C S^d)`` without its cancellation, ``M / C S^d`` times cheaper.
+    With N outputs a side and circular padding, as soon as ``S N >= 2 k - 1``, ``N^d L_orth`` is ``||KK KK^T - I||_F^2``
+    in the row case ``M <= C S^d`` and ``||KK^T KK - I||_F^2`` in the column case. Where columns are fewer, *their*
+    inner products are summed [ours]: the value of ``||conv(K, K) - I||^2 - (M - C S^d)`` without its cancellation, ``M
+    / C S^d`` times cheaper.
 
-    Shapes: weight ``(M, C / groups, *k)``, of a transposed convolution ``(in, out / groups, *k)`` (the value is the same: its
-    matrix is the transpose); returns a scalar. Differentiable, also twice; half precision is computed and returned in float32.
+    Shapes: weight ``(M, C / groups, *k)``, of a transposed convolution ``(in, out / groups, *k)`` (the value is the
+    same: its matrix is the transpose); returns a scalar. Differentiable, also twice; half precision is computed and
+    returned in float32.
     Raises ValueError or TypeError for what is no weight. Source: AMM, definition of L_orth and the scalability theorem.
 
     >>> float(lorth(torch.tensor([[[0.5, 0.5]]])))  # rows overlap: (0.5 - 1)^2 + 2 * 0.25^2

@@ -124,6 +124,18 @@ def shape_of(layer: nn.Module | ConvShape | tuple[Any, ...]) -> ConvShape:
     )
 
 
+def weight_of(conv: nn.Module) -> tuple[Tensor, ConvShape]:
+    """The weight of a convolution module, detached, in float32 where it is shorter, and its `ConvShape`."""
+    if not isinstance(conv, CONVOLUTIONS):
+        raise wrong("conv", "a torch convolution, such as nn.Conv2d", type(conv).__name__, error=TypeError)
+    weight = conv.weight.detach()
+    if not weight.is_floating_point():
+        raise wrong(
+            "weight", "real floating-point numbers", weight, "convert it with .float()", error=TypeError
+        )
+    return (weight.float() if weight.element_size() < 4 else weight), shape_of(conv)
+
+
 def weight_shape(weight: Tensor, stride: Any, dilation: Any, groups: int, transposed: bool) -> ConvShape:
     """The `ConvShape` of a weight ``(M, C / groups, *k)``; for a transposed one ``(in, out / groups, *k)``."""
     if not isinstance(weight, Tensor):
