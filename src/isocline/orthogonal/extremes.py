@@ -19,6 +19,7 @@ from isocline.orthogonal.spectrum import spectrum_of
 
 _WHOLE = 1 << 20  # entries of a matrix that is decomposed whole: under a second
 _EVERY = 20  # steps between two looks at the residuals
+_GONE = 1e-13
 _CLOSE = 1e-10  # of the largest value: a residual that is not worth another step
 
 Map = Callable[[Tensor], Tensor]
@@ -117,7 +118,8 @@ def bidiagonal_ends(matvec: Map, rmatvec: Map, start: Tensor, steps: int) -> lis
         U.append(u / alphas[-1] if alphas[-1] > 0 else u)
         v = _against(rmatvec(U[-1]), V)
         betas.append(v.norm())
-        last = step == min(steps, len(start)) or float(betas[-1]) == 0
+        exhausted = float(betas[-1]) <= _GONE * float(max(alphas))  # a start in few directions: they are all found
+        last = step == min(steps, len(start)) or exhausted
         if last or step % _EVERY == 0:
             found = _read(alphas, betas)
             if last or max(found[0][1], found[1][1]) <= _CLOSE * found[1][0]:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from isocline._core.checks import wrong
 from isocline.orthogonal.existence import usable_phases
-from isocline.orthogonal.initial import positive_qr, refuse_infeasible, semi_orthogonal
+from isocline.orthogonal.initial import block_start, positive_qr, refuse_infeasible, semi_orthogonal
 from isocline.orthogonal.shapes import ConvShape, weight_of
 
 
@@ -47,7 +47,8 @@ class BlockOrthogonal(nn.Module):
         # Wide before the matrix where stride 1 lets the factors act on the outputs, the richer side.
         self.on_outputs = not shape.rows_fewer and prod(self.blocks) == 1
         extra = [k - b for k, b in zip(shape.k, self.blocks, strict=True)]
-        self.axes = [axis for step in range(max(extra)) for axis, n in enumerate(extra) if step < n]
+        factors = [axis for step in range(max(extra)) for axis, n in enumerate(extra) if step < n]
+        self.axes = factors if self.channels > 1 else []  # one channel: no projectors but 0 and 1
 
     @property
     def channels(self) -> int:
@@ -67,6 +68,10 @@ class BlockOrthogonal(nn.Module):
         V = positive_qr(bases) if bases.numel() else bases
         A = block_orthogonal(H.reshape(-1, rows, self.channels, *self.blocks), V, self.axes)
         A = A.transpose(1, 2) if self.on_outputs else A
+        if A.shape[3:] != self.shape.k:
+            starts = block_start(self.shape, self.blocks)
+            ends = [(a, k - a - b) for a, b, k in zip(starts, self.blocks, self.shape.k, strict=True)]
+            A = F.pad(A, [size for pair in reversed(ends) for size in pair])
         return A.reshape(self.shape.weight_shape).to(dtype)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ CONVOLUTIONS = (*_CONVS, *_TRANSPOSED)
 class ConvShape:
     """A layer (M, C, k, S) of the paper, in any dimension: ``ConvShape(64, 32, 3)`` is a 3 x 3 convolution from 32 to 64.
 
-    kernel_size, stride and dilation are one number for all axes or one a axis; numbers alone mean `dim` axes.
+    kernel_size, stride and dilation are one number for all axes or one an axis; numbers alone mean `dim` axes.
     A transposed convolution is the transpose of the convolution that has the same weight tensor, so its channels change
     places: ``M`` is `in_channels`, ``C`` is `out_channels`. Raises ValueError or TypeError for what is no layer.
     """
@@ -151,6 +151,7 @@ def weight_shape(weight: Tensor, stride: Any, dilation: Any, groups: int, transp
         raise wrong("groups", f"a divisor of {weight.shape[0]}, the first size of weight", groups)
     M, C = weight.shape[0], weight.shape[1] * groups
     out, into = (C, M) if transposed else (M, C)
+    stride, dilation = (per_axis(n, v, weight.ndim - 2) for n, v in (("stride", stride), ("dilation", dilation)))
     return ConvShape(out, into, tuple(weight.shape[2:]), stride, dilation, groups, transposed)
 
 
@@ -158,7 +159,7 @@ def per_axis(name: str, value: Any, dim: int) -> tuple[int, ...]:
     """`value` as one whole number >= 1 an axis."""
     if isinstance(value, (tuple, list, torch.Size)):
         if len(value) != dim:
-            raise wrong(name, f"one number, or {dim}, one a axis", tuple(value))
+            raise wrong(name, f"one number, or {dim}, one an axis", tuple(value))
         return tuple(check_number(name, v, least=1, integer=True) for v in value)
     return (check_number(name, value, least=1, integer=True),) * dim
 
