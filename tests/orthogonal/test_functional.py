@@ -29,7 +29,9 @@ def test_every_reference_layer(golden, name):
         K = torch.tensor(case["K"], requires_grad=True)
         stride, want = int(case["cfg"][3]), float(case["L_orth"])
         found = lorth(K, stride)
-        assert float(found.detach()) == pytest.approx(want, rel=1e-11, abs=1e-25)  # 1e-16 of residuals of 1e-2
+        assert float(found.detach()) == pytest.approx(
+            want, rel=1e-11, abs=1e-25
+        )  # 1e-16 of residuals of 1e-2
         single = lorth(K.detach().float(), stride)
         assert float(single) == pytest.approx(want, rel=1e-5, abs=1e-10)
         if "grad" in case:

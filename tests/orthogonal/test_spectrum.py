@@ -84,7 +84,9 @@ def test_as_the_module_itself_pads(padding, mode, transposed):
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     extra = {"output_padding": 1} if transposed and padding == 1 else {}
     stride = 1 if padding == "same" else 2
-    conv = kind(2, 4, 3, stride=stride, padding=padding, padding_mode=mode, groups=2, bias=False, **extra)
+    conv = kind(
+        2, 4, 3, stride=stride, padding=padding, padding_mode=mode, groups=2, bias=False, **extra
+    ).requires_grad_(False)
     x = torch.zeros(1, 2, 6, 4)
     jacobian = torch.func.jacrev(conv)(x).reshape(conv(x).numel(), x.numel())
     found = singular_values(conv, (6, 4), None)

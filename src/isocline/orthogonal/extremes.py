@@ -118,7 +118,9 @@ def bidiagonal_ends(matvec: Map, rmatvec: Map, start: Tensor, steps: int) -> lis
         U.append(u / alphas[-1] if alphas[-1] > 0 else u)
         v = _against(rmatvec(U[-1]), V)
         betas.append(v.norm())
-        exhausted = float(betas[-1]) <= _GONE * float(max(alphas))  # a start in few directions: they are all found
+        exhausted = float(betas[-1]) <= _GONE * float(
+            max(alphas)
+        )  # a start in few directions: they are all found
         last = step == min(steps, len(start)) or exhausted
         if last or step % _EVERY == 0:
             found = _read(alphas, betas)

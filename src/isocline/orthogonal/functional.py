@@ -119,8 +119,15 @@ def _rows(taps: Tensor, chosen: list[int]) -> Tensor:
     return (taps if whole else taps[:, :, chosen]).flatten(2)
 
 
-@lru_cache(maxsize=256)
-def _lags(q: tuple[int, ...]) -> tuple[list[tuple[list[int], list[int]]], list[list[int]]]:
+Lags = tuple[list[tuple[list[int], list[int]]], list[list[int]]]
+
+
+def _lags(q: tuple[int, ...]) -> Lags:
+    """`_paired`, remembered; a compiler, which would trace through the memory, does it once anyway."""
+    return _paired(q) if torch.compiler.is_compiling() else _remembered(q)
+
+
+def _paired(q: tuple[int, ...]) -> Lags:
     """For every half lag the pairs of taps that meet there, and for every pair of taps the place of its lag among all."""
     taps = list(product(*(range(n) for n in q)))
     lags = list(product(*(range(1 - n, n) for n in q)))
@@ -133,6 +140,9 @@ def _lags(q: tuple[int, ...]) -> tuple[list[tuple[list[int], list[int]]], list[l
         pairs.append(([i for i, _ in met], [j for _, j in met]))
     table = [[place[tuple(v - u for u, v in zip(one, other, strict=True))] for other in taps] for one in taps]
     return pairs, table
+
+
+_remembered = lru_cache(maxsize=256)(_paired)
 
 
 def lorth_each(

@@ -151,7 +151,9 @@ def weight_shape(weight: Tensor, stride: Any, dilation: Any, groups: int, transp
         raise wrong("groups", f"a divisor of {weight.shape[0]}, the first size of weight", groups)
     M, C = weight.shape[0], weight.shape[1] * groups
     out, into = (C, M) if transposed else (M, C)
-    stride, dilation = (per_axis(n, v, weight.ndim - 2) for n, v in (("stride", stride), ("dilation", dilation)))
+    stride, dilation = (
+        per_axis(n, v, weight.ndim - 2) for n, v in (("stride", stride), ("dilation", dilation))
+    )
     return ConvShape(out, into, tuple(weight.shape[2:]), stride, dilation, groups, transposed)
 
 
