@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from isocline.orthogonal import exists, lorth, parametrize_orthogonal, plain_convolution, singular_values
-
 from isocline.orthogonal.existence import usable_phases
 
 from .layers import CONVS, layer, shapes
