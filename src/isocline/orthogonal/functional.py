@@ -23,6 +23,8 @@ from torch import Tensor
 
 from isocline.orthogonal.shapes import ConvShape, tap_stride, weight_shape
 
+_SMALL = 300  # rows times taps
+
 __all__ = ["lag_gram", "lorth", "lorth_each", "narrow_side", "polyphase"]
 
 
@@ -74,16 +76,13 @@ def lag_gram(A: Tensor) -> Tensor:
 
 
 class _LagGram(torch.autograd.Function):
-    """``lag_gram`` with a backward that keeps nothing but A, and multiplies only where taps meet."""
+    """``lag_gram`` with a backward that keeps nothing but A."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(A: Tensor) -> Tensor:
-        taps = _taps_last(A)
-        pairs, _ = _lags(tuple(A.shape[3:]))
-        grams = [_rows(taps, first) @ _rows(taps, second).mT for first, second in pairs]
-        return torch.stack(grams, 1)
+        return _all_at_once(A) if _small(A) else _lag_by_lag(A)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -95,23 +94,18 @@ class _LagGram(torch.autograd.Function):
         return _spread(grad, A)
 
 
-def _spread(grad: Tensor, A: Tensor) -> Tensor:
-    """``dA_u = sum_a (H_a A_{u+a} + H_a^T A_{u-a})``, with H the gradient of the half lags.
-
-    Shapes: grad ``(B, lags, r, r)``, A ``(B, r, s, *q)``; returns the shape of A. One product a tap.
-    """
-    B, r, s = A.shape[:3]
-    _, table = _lags(tuple(A.shape[3:]))
-    ahead = grad[:, 1:]
-    full = torch.cat([ahead.flip(1).mT, grad[:, :1] + grad[:, :1].mT, ahead], 1)
-    stacked = A.flatten(3).movedim(3, 1).reshape(B, -1, s)  # (B, taps r, s)
-    rows = [full[:, lags].transpose(1, 2).reshape(B, r, -1) @ stacked for lags in table]
-    return torch.stack(rows, 3).reshape(A.shape)
+def _small(A: Tensor) -> bool:
+    """Whether one product of all taps with all is cheaper than thirteen small ones (k = 3), though twice the work."""
+    return A.shape[1] * prod(A.shape[3:]) <= _SMALL
 
 
-def _taps_last(A: Tensor) -> Tensor:
-    """``(B, r, taps, s)``, so that taps taken together are rows side by side."""
-    return A.flatten(3).transpose(2, 3).contiguous()
+def _lag_by_lag(A: Tensor) -> Tensor:
+    """Only half of the lags, and only where taps meet."""
+    taps = (
+        A.flatten(3).transpose(2, 3).contiguous()
+    )  # (B, r, taps, s): taps taken together are rows side by side
+    pairs, _ = _lags(tuple(A.shape[3:]))
+    return torch.stack([_rows(taps, first) @ _rows(taps, second).mT for first, second in pairs], 1)
 
 
 def _rows(taps: Tensor, chosen: list[int]) -> Tensor:
@@ -119,12 +113,41 @@ def _rows(taps: Tensor, chosen: list[int]) -> Tensor:
     return (taps if whole else taps[:, :, chosen]).flatten(2)
 
 
+def _all_at_once(A: Tensor) -> Tensor:
+    """The products of every tap with every tap, added up by their lag."""
+    B, r, _s = A.shape[:3]
+    X = _stacked(A)
+    products = (X @ X.mT).reshape(B, -1, r, X.shape[1] // r, r).transpose(2, 3).flatten(1, 2)
+    lags = _table(tuple(A.shape[3:]), A.device)
+    count = prod(2 * n - 1 for n in A.shape[3:])
+    return products.new_zeros(B, count, r, r).index_add(1, lags.flatten(), products)[:, count // 2 :]
+
+
+def _spread(grad: Tensor, A: Tensor) -> Tensor:
+    """``dA_u = sum_a (H_a A_{u+a} + H_a^T A_{u-a})``, with H the gradient of the half lags.
+
+    Shapes: grad ``(B, lags, r, r)``, A ``(B, r, s, *q)``; returns the shape of A. Small: one product; else one a tap.
+    """
+    B, r = A.shape[:2]
+    table = _table(tuple(A.shape[3:]), A.device)
+    ahead = grad[:, 1:]
+    full = torch.cat([ahead.flip(1).mT, grad[:, :1] + grad[:, :1].mT, ahead], 1)
+    X = _stacked(A)
+    if _small(A):
+        T = len(table)
+        toeplitz = full.index_select(1, table.flatten()).reshape(B, T, T, r, r).transpose(2, 3)
+        spread = (toeplitz.reshape(B, T * r, T * r) @ X).reshape(B, T, r, -1).movedim(1, 3)
+        return spread.reshape(A.shape)
+    rows = [full.index_select(1, lags).transpose(1, 2).reshape(B, r, -1) @ X for lags in table]
+    return torch.stack(rows, 3).reshape(A.shape)
+
+
+def _stacked(A: Tensor) -> Tensor:
+    """The taps one under another, ``(B, taps r, s)``."""
+    return A.flatten(3).movedim(3, 1).flatten(1, 2)
+
+
 Lags = tuple[list[tuple[list[int], list[int]]], list[list[int]]]
-
-
-def _lags(q: tuple[int, ...]) -> Lags:
-    """`_paired`, remembered; a compiler, which would trace through the memory, does it once anyway."""
-    return _paired(q) if torch.compiler.is_compiling() else _remembered(q)
 
 
 def _paired(q: tuple[int, ...]) -> Lags:
@@ -142,7 +165,21 @@ def _paired(q: tuple[int, ...]) -> Lags:
     return pairs, table
 
 
+def _as_tensor(q: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(_paired(q)[1], device=device)
+
+
 _remembered = lru_cache(maxsize=256)(_paired)
+_remembered_table = lru_cache(maxsize=256)(_as_tensor)
+
+
+def _lags(q: tuple[int, ...]) -> Lags:
+    """`_paired`, remembered; a compiler, which would trace through the memory, does it once anyway."""
+    return _paired(q) if torch.compiler.is_compiling() else _remembered(q)
+
+
+def _table(q: tuple[int, ...], device: torch.device) -> Tensor:
+    return _as_tensor(q, device) if torch.compiler.is_compiling() else _remembered_table(q, device)
 
 
 def lorth_each(

@@ -15,6 +15,7 @@ ROOMS = (
     "isocline.lab.claims.dynamics",
     "isocline.lab.claims.theory",
     "isocline.lab.claims.plstm",
+    "isocline.lab.claims.orthogonal",
 )
 
 

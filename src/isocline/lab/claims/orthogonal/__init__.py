@@ -1,0 +1,9 @@
+"""Through filters: the claims of *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*."""
+
+from .existence import EXISTENCE
+from .landscape import LANDSCAPE
+from .sandwich import SANDWICH
+from .sizes import SIZES
+from .trap import TRAP
+
+CLAIMS = [EXISTENCE, SIZES, SANDWICH, LANDSCAPE, TRAP]
