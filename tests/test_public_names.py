@@ -20,6 +20,8 @@ MODULES = [
     "isocline.lab",
     "isocline.linear_model",
     "isocline.linear_model.functional",
+    "isocline.orthogonal",
+    "isocline.orthogonal.functional",
     "isocline.plstm",
     "isocline.plstm.functional",
     "isocline.theory",

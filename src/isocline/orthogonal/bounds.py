@@ -14,7 +14,7 @@ from isocline._core.checks import check_finite, check_number, wrong
 from isocline._core.files import plain
 from isocline.orthogonal.frequencies import frequency_blocks, half_grid
 from isocline.orthogonal.functional import lag_gram, narrow_side
-from isocline.orthogonal.moments import eigenvalue_ceiling, largest_eigenvalue, largest_residual, moments
+from isocline.orthogonal.moments import eigenvalue_ceiling, moments, suprema
 from isocline.orthogonal.shapes import ConvShape, tap_stride, weight_of
 
 
@@ -73,13 +73,14 @@ def certified_bounds(conv: nn.Module, *, grid: int | None = None) -> Bounds:
     q = tuple(A.shape[3:])
     points = None if grid is None else _checked_grid(grid, q)
     found = moments(A)
-    top = float(largest_eigenvalue(found).max()) ** 0.5
+    highest, widest = suprema(found)
+    top = float(highest.max()) ** 0.5
     residual = found.residual.max()
     unseen = (shape.C * (prod(shape.S) - prod(tap_stride(shape)))) if not shape.rows_fewer else 0
     alpha = float(prod(2 * size - 1 for size in q))
     margin = float(found.rounding.max())
     choices = {
-        "sup over frequencies of the Frobenius norm": float(largest_residual(found).max()),
+        "sup over frequencies of the Frobenius norm": float(widest.max()),
         "sqrt(alpha L_orth)": alpha**0.5 * (float(residual) ** 0.5 + margin),
     }
     how = "two moments of the Gram matrices"

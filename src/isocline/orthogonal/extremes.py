@@ -17,9 +17,9 @@ from isocline.orthogonal.operators import Place, apply, apply_transposed, place_
 from isocline.orthogonal.shapes import ConvShape, weight_of
 from isocline.orthogonal.spectrum import spectrum_of
 
-_WHOLE = 1 << 20  # entries of a matrix that is decomposed whole: under a second
+_WHOLE = 4e9  # rows x columns x the fewer of them, of a matrix that is decomposed whole: about a second
 _EVERY = 20  # steps between two looks at the residuals
-_GONE = 1e-13
+_GONE = 1e-10  # of the largest value: what rounding leaves of a zero
 _CLOSE = 1e-10  # of the largest value: a residual that is not worth another step
 
 Map = Callable[[Tensor], Tensor]
@@ -72,7 +72,7 @@ def extreme_singular_values(
     check_number("steps", steps, least=1, integer=True)
     place = place_of(conv, shape, input_size, padding)
     rows, columns = shape.M * prod(place.outputs), shape.C * prod(place.size)
-    if place.circular or rows * columns <= _WHOLE:
+    if place.circular or rows * columns * min(rows, columns) <= _WHOLE:
         found = spectrum_of(conv, input_size, padding)
         return Extremes(found.smallest, found.largest, True, found.how)
     check_finite("weight", weight)
@@ -114,13 +114,13 @@ def bidiagonal_ends(matvec: Map, rmatvec: Map, start: Tensor, steps: int) -> lis
     V, U, alphas, betas = [v], [], [], []
     for step in range(1, min(steps, len(start)) + 1):
         u = _against(matvec(V[-1]), U)
-        alphas.append(u.norm())
-        U.append(u / alphas[-1] if alphas[-1] > 0 else u)
+        length = u.norm()
+        new = not alphas or float(length) > _GONE * float(max(alphas))  # else a value is 0
+        alphas.append(length if new else torch.zeros_like(length))
+        U.append(u / length if new and length > 0 else torch.zeros_like(u))
         v = _against(rmatvec(U[-1]), V)
         betas.append(v.norm())
-        exhausted = float(betas[-1]) <= _GONE * float(
-            max(alphas)
-        )  # a start in few directions: they are all found
+        exhausted = float(betas[-1]) <= _GONE * float(max(alphas))  # all directions of the start are found
         last = step == min(steps, len(start)) or exhausted
         if last or step % _EVERY == 0:
             found = _read(alphas, betas)
@@ -135,6 +135,7 @@ def _read(alphas: list[Tensor], betas: list[Tensor]) -> list[tuple[float, float]
     if len(alphas) > 1:
         B += torch.diag(torch.stack(betas[:-1]), 1)
     P, s, _ = torch.linalg.svd(B)
+    s = torch.where(s > _GONE * s[0], s, 0.0)
     return [(float(s[i]), float(betas[-1] * P[-1, i].abs())) for i in (-1, 0)]
 
 

@@ -119,7 +119,7 @@ def _all_at_once(A: Tensor) -> Tensor:
     X = _stacked(A)
     products = (X @ X.mT).reshape(B, -1, r, X.shape[1] // r, r).transpose(2, 3).flatten(1, 2)
     lags = _table(tuple(A.shape[3:]), A.device)
-    count = prod(2 * n - 1 for n in A.shape[3:])
+    count = prod([2 * n - 1 for n in A.shape[3:]])
     return products.new_zeros(B, count, r, r).index_add(1, lags.flatten(), products)[:, count // 2 :]
 
 

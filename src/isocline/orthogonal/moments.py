@@ -73,25 +73,20 @@ def eigenvalue_ceiling(found: Moments) -> Tensor:
     return mean + spread * (found.size - 1) ** 0.5 + found.rounding[:, None]
 
 
-def largest_eigenvalue(found: Moments) -> Tensor:
-    """``sup_w lambda_max(G(w)) <= c + sup_w ||G(w) - c I||_F``, for the best of a few centres c. Returns ``(B,)``, float64.
+def suprema(found: Moments) -> tuple[Tensor, Tensor]:
+    """Above ``sup_w lambda_max(G(w))``, and above ``err_s = sup_w ||G(w) - I||_2``; each ``(B,)``, float64.
 
-    The centres: 1 (nearly orthogonal layers), and what is best at the frequency that looks worst.
+    The second is ``sup_w ||G(w) - I||_F``; the first ``c + sup_w ||G(w) - c I||_F`` for the best of three centres c: 1
+    (nearly orthogonal layers), what is best at the frequency that looks worst, and half of it.
     """
     r = found.size
     mean = found.trace / r
     spread = (found.square / r - mean.square()).clamp(min=0).sqrt()
-    if r == 1:
-        return _norm(found, torch.zeros_like(mean[:, :1]))[:, 0]
     worst = (mean + spread * (r - 1) ** 0.5).argmax(1, keepdim=True)
-    best = (mean - spread / (r - 1) ** 0.5).gather(1, worst).clamp(min=0)
+    best = (mean - spread / max(1, r - 1) ** 0.5).gather(1, worst).clamp(min=0) if r > 1 else 0 * mean[:, :1]
     centres = torch.cat([torch.ones_like(best), best, 0.5 * best], 1)
-    return (centres + _norm(found, centres)).amin(1)
-
-
-def largest_residual(found: Moments) -> Tensor:
-    """``err_s = sup_w ||G(w) - I||_2 <= sup_w ||G(w) - I||_F``. Returns ``(B,)``, float64."""
-    return _norm(found, torch.ones_like(found.trace[:, :1]))[:, 0]
+    norms = _norm(found, centres)
+    return (centres + norms).amin(1), norms[:, 0]
 
 
 def _norm(found: Moments, centres: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ CAPTION = (
 )
 SHOWN = ((3, 2), (1, 2), (3, 4), (1, 4))
 
+AT: dict[str, Any] = {"xycoords": "axes fraction"}
+
 
 def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     k, S = setting["k"], setting["S"]
@@ -90,11 +92,11 @@ def plot(records: list[Record]) -> dict[str, Figure]:
         ax.add_patch(_frame())
     axes[0].set_ylabel("M, output channels")
     words = {"fontsize": 9, "fontweight": "bold", "color": "white"}
-    axes[0].annotate("rows", (40, 24), ha="center", **words)
-    axes[0].annotate("columns", (4, 57), ha="left", fontsize=9, fontweight="bold", color="white")
-    axes[1].annotate("M > C: none", (24, 50), ha="center", fontsize=9, fontweight="bold")
-    axes[2].annotate("◂ M > 9 C: none", (8, 57), ha="left", **words)
-    axes[3].annotate("M > C: none", (24, 50), ha="center", fontsize=9, fontweight="bold")
+    axes[0].annotate("rows", (0.62, 0.37), **AT, ha="center", **words)
+    axes[0].annotate("columns", (0.05, 0.89), **AT, ha="left", fontsize=9, fontweight="bold", color="white")
+    axes[1].annotate("M > C: none", (0.37, 0.78), **AT, ha="center", fontsize=9, fontweight="bold")
+    axes[2].annotate("◂ M > 9 C: none", (0.12, 0.89), **AT, ha="left", **words)
+    axes[3].annotate("M > C: none", (0.37, 0.78), **AT, ha="center", fontsize=9, fontweight="bold")
     return {"which-layers": figure}
 
 

@@ -48,9 +48,10 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
         each = lorth_each(K)
         if step % 25 == 0:
             losses.append(each.detach().numpy().astype(np.float64))
-        optimizer.zero_grad(set_to_none=True)
-        each.sum().backward()
-        optimizer.step()
+        if step < setting["steps"]:
+            optimizer.zero_grad(set_to_none=True)
+            each.sum().backward()
+            optimizer.step()
     ends = [block_values(k.double(), shape, (8, 8))[0] for k in K.detach()]
     low, high = (np.array([float(value(v)) for v in ends]) for value in (torch.min, torch.max))
     success = (losses[-1] < 1e-3) & (low > 0.98) & (high < 1.02)
