@@ -136,7 +136,8 @@ def _read(alphas: list[Tensor], betas: list[Tensor]) -> list[tuple[float, float]
         B += torch.diag(torch.stack(betas[:-1]), 1)
     P, s, _ = torch.linalg.svd(B)
     s = torch.where(s > _GONE * s[0], s, 0.0)
-    return [(float(s[i]), float(betas[-1] * P[-1, i].abs())) for i in (-1, 0)]
+    low, high = ((float(s[i]), float(betas[-1] * P[-1, i].abs())) for i in (-1, 0))
+    return [(low[0], min(low)), high]  # the smallest value is between 0 and the one reported
 
 
 def _against(vector: Tensor, basis: list[Tensor]) -> Tensor:

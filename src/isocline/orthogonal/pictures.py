@@ -63,7 +63,7 @@ def _sorted(ax: Axes, found: Spectrum) -> Axes:
     ax.fill_between(share, values, color="C0", alpha=0.12, linewidth=0)
     ax.set(xlabel="share of the singular values, %", ylabel="singular value", xlim=(0, 100))
     ax.set_ylim(0, max(1.12, 1.08 * float(values[0])))
-    ax.set_title(f"{found.smallest:.3g} to {found.largest:.3g}, {found.padding}")
+    ax.set_title(f"{found.smallest:.3g} to {found.largest:.3g}")
     return ax
 
 
@@ -93,7 +93,14 @@ def draw_diagnosis(found: Diagnosis, ax: Axes | None = None) -> Axes:
         high = max(row.largest if known else row.sigma_max, low)
         words = None if row.verdict in named else row.verdict
         named.add(row.verdict)
-        style = {"linewidth": 6, "solid_capstyle": "round", "alpha": 1.0 if known else 0.4}
+        style: dict[str, Any] = {
+            "linewidth": 6,
+            "solid_capstyle": "round",
+            "marker": "o",
+            "markersize": 6,
+            "markeredgewidth": 0,
+            "alpha": 1.0 if known else 0.4,
+        }
         ax.plot([low, high], [y, y], color=colors[row.verdict], label=words, **style)
         ax.plot([row.sigma_max], [y], marker="|", markersize=11, color="0.25", linestyle="none")
     ax.axvline(1.0, color="0.6", linewidth=0.9, linestyle="--", zorder=0)
