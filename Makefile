@@ -32,10 +32,10 @@ tour: $(INSTALLED) ## every room's claims at tour scale, and one page with the r
 
 test: lint ## lint, types, floors, then the fast tests with line coverage
 	@echo "isocline: tests ..."
-	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90 -q
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90 -q
 
 test-long: $(INSTALLED) ## the slow tests too
-	@$(BIN)/python -m pytest -n 2 -q -m 'not gpu and not network'
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m 'not gpu and not network'
 
 lint: $(INSTALLED) ## format, lint, types and floors
 	@echo "isocline: format and lint (ruff), types (pyright), floors (import-linter) ..."
