@@ -1,8 +1,9 @@
 r"""Through filters: convolutions that are really orthogonal, and the truth about the singular values of any.
 
->>> from isocline.orthogonal import exists >>> print(exists((128, 64, 1, 2))) 64 -> 128, kernel 1x1, stride 2x2, padding
-circular: can NOT be orthogonal (RO): 128 outputs a place do not fit in the 64 \ inputs that the kernel can use there;
-feasible with a kernel of 2x2, or stride 1x1, or at most 64 output channels
+>>> from isocline.orthogonal import exists
+>>> shortcut = exists((128, 64, 1, 2))
+>>> bool(shortcut), shortcut.remedy
+(False, 'a kernel of 2x2, or stride 1x1, or at most 64 output channels')
 
 Source: Achour, Malgouyres, Mamalet, *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*,
 JMLR 23 (347), 2022.
