@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .extremes import Extremes, extreme_singular_values
     from .functional import lorth
     from .initial import orthogonal_
+    from .lightning import OrthogonalCallback
     from .parametrization import parametrize_orthogonal, plain_convolution
+    from .penalty import OrthogonalPenalty
     from .residuals import Residual, residual
     from .shapes import ConvShape
     from .spectrum import Spectrum, singular_values, spectrum_of
@@ -31,6 +33,8 @@ _WHERE = {
     "Diagnosis": "diagnosis",
     "Existence": "existence",
     "Extremes": "extremes",
+    "OrthogonalCallback": "lightning",
+    "OrthogonalPenalty": "penalty",
     "Residual": "residuals",
     "Spectrum": "spectrum",
     "certified_bounds": "bounds",
@@ -53,6 +57,8 @@ __all__ = [
     "Diagnosis",
     "Existence",
     "Extremes",
+    "OrthogonalCallback",
+    "OrthogonalPenalty",
     "Residual",
     "Spectrum",
     "certified_bounds",
