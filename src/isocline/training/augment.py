@@ -27,6 +27,7 @@ class Augment:
     def __post_init__(self) -> None:
         check_number("shift", self.shift, least=0, below=1)
         check_number("rotation", self.rotation, least=0, most=180)
+        object.__setattr__(self, "contrast", tuple(self.contrast))  # JSON has only lists
         if len(self.contrast) != 2 or not 0 <= self.contrast[0] <= self.contrast[1] < math.inf:
             raise wrong("contrast", "two factors, 0 <= least <= largest", repr(self.contrast))
 
