@@ -46,7 +46,7 @@ def torchlip_bound(conv: nn.Conv2d) -> float:
     from deel.torchlip.normalizers import spectral_normalization
     from deel.torchlip.utils.lconv_norm import compute_lconv_coef
 
-    sigma = spectral_normalization(conv.weight.detach(), maxiter=50)[2]
+    sigma = spectral_normalization(conv.weight.detach().flatten(1), maxiter=50)[2]
     coefficient = compute_lconv_coef(conv.kernel_size, None, conv.stride, "circular")
     return float(sigma) / float(coefficient)
 
