@@ -26,6 +26,7 @@ MODULES = [
     "isocline.plstm.functional",
     "isocline.theory",
     "isocline.theory.functional",
+    "isocline.training",
 ]
 
 

@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import datasets, dynamics, lab, linear_model, orthogonal, plstm, theory
+    from . import datasets, dynamics, lab, linear_model, orthogonal, plstm, theory, training
 
-_SUBMODULES = ("datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory")
+_SUBMODULES = ("datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory", "training")
 
-__all__ = ["__version__", "datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory"]
+__all__ = [
+    "__version__",
+    "datasets",
+    "dynamics",
+    "lab",
+    "linear_model",
+    "orthogonal",
+    "plstm",
+    "theory",
+    "training",
+]
 
 
 def __getattr__(name: str) -> object:

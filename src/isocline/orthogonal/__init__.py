@@ -1,8 +1,9 @@
 r"""Through filters: convolutions that are really orthogonal, and the truth about the singular values of any.
 
->>> from isocline.orthogonal import exists >>> print(exists((128, 64, 1, 2))) 64 -> 128, kernel 1x1, stride 2x2, padding
-circular: can NOT be orthogonal (RO): 128 outputs a place do not fit in the 64 \ inputs that the kernel can use there;
-feasible with a kernel of 2x2, or stride 1x1, or at most 64 output channels
+>>> from isocline.orthogonal import exists
+>>> shortcut = exists((128, 64, 1, 2))
+>>> bool(shortcut), shortcut.remedy
+(False, 'a kernel of 2x2, or stride 1x1, or at most 64 output channels')
 
 Source: Achour, Malgouyres, Mamalet, *Existence, Stability and Scalability of Orthogonal Convolutional Neural Networks*,
 JMLR 23 (347), 2022.
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from .extremes import Extremes, extreme_singular_values
     from .functional import lorth
     from .initial import orthogonal_
+    from .lightning import OrthogonalCallback
     from .parametrization import parametrize_orthogonal, plain_convolution
+    from .penalty import OrthogonalPenalty
     from .residuals import Residual, residual
     from .shapes import ConvShape
     from .spectrum import Spectrum, singular_values, spectrum_of
@@ -30,6 +33,8 @@ _WHERE = {
     "Diagnosis": "diagnosis",
     "Existence": "existence",
     "Extremes": "extremes",
+    "OrthogonalCallback": "lightning",
+    "OrthogonalPenalty": "penalty",
     "Residual": "residuals",
     "Spectrum": "spectrum",
     "certified_bounds": "bounds",
@@ -52,6 +57,8 @@ __all__ = [
     "Diagnosis",
     "Existence",
     "Extremes",
+    "OrthogonalCallback",
+    "OrthogonalPenalty",
     "Residual",
     "Spectrum",
     "certified_bounds",

@@ -73,15 +73,14 @@ def certified_bounds(conv: nn.Module, *, grid: int | None = None) -> Bounds:
     q = tuple(A.shape[3:])
     points = None if grid is None else _checked_grid(grid, q)
     found = moments(A)
-    highest, widest = suprema(found)
-    top = float(highest.max()) ** 0.5
-    residual = found.residual.max()
+    highest, wide = suprema(found)
+    ends = torch.stack([highest, wide, found.residual, found.rounding]).amax(1).tolist()
+    top, widest, residual, margin = ends[0] ** 0.5, *ends[1:]
     unseen = (shape.C * (prod(shape.S) - prod(tap_stride(shape)))) if not shape.rows_fewer else 0
     alpha = float(prod(2 * size - 1 for size in q))
-    margin = float(found.rounding.max())
     choices = {
-        "sup over frequencies of the Frobenius norm": float(widest.max()),
-        "sqrt(alpha L_orth)": alpha**0.5 * (float(residual) ** 0.5 + margin),
+        "sup over frequencies of the Frobenius norm": widest,
+        "sqrt(alpha L_orth)": alpha**0.5 * (residual**0.5 + margin),
     }
     how = "two moments of the Gram matrices"
     if prod(q) == 1:

@@ -27,7 +27,7 @@ def orthogonal_(conv: nn.Module, *, generator: torch.Generator | None = None) ->
     Source: [ours]; S = 1: Xiao et al. 2018, *Dynamical isometry and a mean field theory of CNNs*.
 
     >>> from isocline.orthogonal import lorth
-    >>> float(lorth(orthogonal_(nn.Conv2d(8, 32, 3, stride=2)).weight, stride=2)) < 1e-10
+    >>> bool(lorth(orthogonal_(nn.Conv2d(8, 32, 3, stride=2)).weight, stride=2) < 1e-10)
     True
     """
     weight, shape = weight_of(conv)

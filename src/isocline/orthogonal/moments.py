@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isocline.orthogonal.frequencies import half_grid
 
-_POINTS = {1: 256, 2: 48, 3: 20}  # of the fine grid, an axis
+_POINTS = {1: 256, 2: 40, 3: 20}  # of the fine grid, an axis
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def parametrize_orthogonal(conv: nn.Module, *, generator: torch.Generator | None
 
     >>> conv = parametrize_orthogonal(nn.Conv2d(8, 8, 3))
     >>> from isocline.orthogonal import lorth
-    >>> float(lorth(conv.weight)) < 1e-10
+    >>> bool(lorth(conv.weight) < 1e-10)
     True
     """
     _, shape = weight_of(conv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd, prod
 from typing import Any
 
@@ -105,23 +106,20 @@ def shape_of(layer: nn.Module | ConvShape | tuple[Any, ...]) -> ConvShape:
     if isinstance(layer, ConvShape):
         return layer
     if isinstance(layer, CONVOLUTIONS):
-        stride, dilation = tuple(layer.stride), tuple(layer.dilation)
-        transposed = isinstance(layer, _TRANSPOSED)
-        return ConvShape(
-            layer.out_channels,
-            layer.in_channels,
-            tuple(layer.kernel_size),
-            stride,
-            dilation,
-            layer.groups,
-            transposed,
-        )
+        channels = (layer.out_channels, layer.in_channels)
+        sizes = (tuple(layer.kernel_size), tuple(layer.stride), tuple(layer.dilation))
+        return _shape(*channels, *sizes, layer.groups, isinstance(layer, _TRANSPOSED))
     if isinstance(layer, (tuple, list)) and len(layer) in (3, 4):
         return ConvShape(*layer)
     want = "a torch convolution, a ConvShape, or (out_channels, in_channels, kernel_size, stride)"
     raise wrong(
         "layer", want, layer if isinstance(layer, (tuple, list)) else type(layer).__name__, error=TypeError
     )
+
+
+@lru_cache(maxsize=1024)
+def _shape(*sizes: Any) -> ConvShape:
+    return ConvShape(*sizes)
 
 
 def weight_of(conv: nn.Module) -> tuple[Tensor, ConvShape]:

@@ -2,8 +2,9 @@
 
 from .existence import EXISTENCE
 from .landscape import LANDSCAPE
+from .robustness import ROBUSTNESS
 from .sandwich import SANDWICH
 from .sizes import SIZES
 from .trap import TRAP
 
-CLAIMS = [EXISTENCE, SIZES, SANDWICH, LANDSCAPE, TRAP]
+CLAIMS = [EXISTENCE, SIZES, SANDWICH, LANDSCAPE, ROBUSTNESS, TRAP]

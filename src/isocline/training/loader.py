@@ -1,0 +1,127 @@
+"""Batches in an order that depends on seed and epoch alone, and that can be taken up again in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate
+
+from isocline._core.checks import check_number, wrong
+from isocline._core.seeds import derive_seed, torch_generator
+
+Data = Dataset[Any] | tuple[Tensor, Tensor]
+
+
+class Batches(Sampler[list[int]]):
+    """The indices of each batch of one epoch; `epoch` and `start` say which epoch, and how many batches to leave out."""
+
+    def __init__(self, count: int, batch_size: int, *, shuffle: bool, seed: int) -> None:
+        self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
+        self.epoch, self.start = 0, 0
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.count)
+        if self.shuffle:
+            generator = torch_generator(derive_seed("order of examples", self.seed, self.epoch))
+            order = torch.randperm(self.count, generator=generator)
+        for batch in order.split(self.batch_size)[self.start :]:
+            yield batch.tolist()
+
+
+class Loader(DataLoader[Any]):
+    """A torch loader that knows how far it has come: ``state_dict`` and ``load_state_dict``, as Lightning asks for.
+
+    Every ``iter`` begins the next epoch, or the rest of the one that was loaded; one of which nothing was taken begins again
+    (Lightning asks twice when it resumes). Torch's global generator is not touched.
+    data: a torch data set of ``(image, label)``, or the two as tensors, which are cut without a copy per image.
+    workers: processes that read; random numbers drawn inside them are not taken up again in the middle of an epoch.
+    Raises ValueError for data that has no length, or nothing in it.
+    """
+
+    def __init__(
+        self, data: Data, batch_size: int, *, shuffle: bool = False, seed: int = 0, workers: int = 0
+    ) -> None:
+        dataset = data if isinstance(data, Dataset) else TensorDataset(*_checked(data))
+        count = len(dataset) if hasattr(dataset, "__len__") else 0  # type: ignore[arg-type]
+        if not count:
+            raise wrong("data", "a data set with a length >= 1", type(dataset).__name__)
+        check_number("batch_size", batch_size, least=1, integer=True)
+        self._batches = Batches(count, batch_size, shuffle=shuffle, seed=seed)
+        self._given, self._untouched, self._generator = 0, True, torch.Generator()
+        whole = isinstance(dataset, TensorDataset)
+        super().__init__(
+            _Slices(dataset) if whole else dataset,
+            batch_sampler=self._batches,
+            num_workers=workers,
+            collate_fn=_as_it_is if whole else default_collate,
+            generator=self._generator,  # of the seeds of workers
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if not self._untouched:
+            self.load_state_dict({"epoch": self._batches.epoch + 1, "batches": 0})
+        seed = derive_seed("workers", self._batches.seed, self._batches.epoch, self._batches.start)
+        self._generator.manual_seed(seed)
+        return self._counted(super().__iter__())
+
+    def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._given, self._untouched = self._given + 1, False
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and how many of its batches were given out."""
+        return {"epoch": self._batches.epoch, "batches": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the batch that was given last."""
+        ended = state["batches"] >= len(self._batches)
+        epoch, start = (state["epoch"] + 1, 0) if ended else (state["epoch"], state["batches"])
+        self._batches.epoch, self._batches.start = epoch, start
+        self._given, self._untouched = start, True
+
+
+class _Slices(Dataset[Any]):
+    """A batch of a tensor data set in one cut."""
+
+    def __init__(self, dataset: TensorDataset) -> None:
+        self.tensors = dataset.tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        return tuple(tensor[indices] for tensor in self.tensors)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _checked(data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    if not (isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)):
+        raise wrong(
+            "data",
+            "a torch Dataset, or a pair of tensors (images, labels)",
+            type(data).__name__,
+            error=TypeError,
+        )
+    images, labels = data
+    if images.ndim != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
+        got = f"{tuple(images.shape)} and {tuple(labels.shape)}, {labels.dtype}"
+        raise wrong("data", "images (n, C, H, W) and whole-number labels (n,)", got)
+    return images, labels.long()
+
+
+def as_images(batch: Tensor) -> Tensor:
+    """Bytes as numbers in [0, 1], in torch's default dtype; anything else as it is."""
+    return batch.to(torch.get_default_dtype()) / 255 if batch.dtype == torch.uint8 else batch

@@ -1,0 +1,177 @@
+"""The penalty of a model is the sum over its layers, whatever batches they are computed in."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
+
+from isocline.orthogonal import OrthogonalPenalty, lorth
+from isocline.orthogonal.functional import narrow_side
+from isocline.orthogonal.sampling import rows_part
+from isocline.orthogonal.shapes import shape_of
+
+
+class Residual(nn.Module):
+    """A block as networks have them: equal shapes, a stride, groups, and a shortcut that cannot be orthogonal."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.first, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=2, dilation=2)
+        self.third, self.grouped = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=4)
+        self.down, self.shortcut = nn.Conv2d(8, 16, 3, stride=2), nn.Conv2d(8, 16, 1, stride=2)
+        self.up, self.line = nn.ConvTranspose2d(16, 8, 4, stride=2), nn.Conv1d(4, 4, 3)
+        self.head = nn.Linear(8, 2)
+
+
+FEASIBLE = {"stem", "first", "second", "third", "grouped", "down", "up", "line"}
+
+
+def _by_hand(layer):
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    return lorth(layer.weight, layer.stride, layer.dilation, layer.groups, transposed)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**20), st.floats(0, 10), st.integers(1, 4))
+def test_it_is_the_weighted_sum_over_layers_with_its_gradient(seed, weight, every):
+    model = Residual()
+    generator = torch.Generator().manual_seed(seed)
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3, generator=generator)
+    penalty = OrthogonalPenalty(model, weight=weight, every=every)
+    assert set(penalty.layers) == FEASIBLE
+    parameters = [getattr(model, name).weight for name in sorted(FEASIBLE)]
+    price, expected = penalty(), weight * every * sum(_by_hand(getattr(model, name)) for name in FEASIBLE)
+    torch.testing.assert_close(price, expected, rtol=1e-12, atol=0)
+    found, wanted = (torch.autograd.grad(value, parameters) for value in (price, expected))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    values = penalty.values()
+    assert values == pytest.approx(
+        {name: float(_by_hand(getattr(model, name)).detach()) for name in FEASIBLE}
+    )
+
+
+def test_the_mean_over_calls_does_not_depend_on_every():
+    model = Residual()
+    each = float(OrthogonalPenalty(model, weight=0.1)().detach())
+    lazy = OrthogonalPenalty(model, weight=0.1, every=3)
+    prices = [lazy() for _ in range(6)]
+    assert [price.requires_grad for price in prices] == [True, False, False, True, False, False]
+    assert sum(float(price.detach()) for price in prices) / 6 == pytest.approx(each)
+    resumed = OrthogonalPenalty(model, weight=0.1, every=3)
+    lazy(), resumed.load_state_dict(lazy.state_dict())
+    assert [float(resumed().detach()) > 0 for _ in range(3)] == [False, False, True]
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**20), st.sampled_from(sorted(FEASIBLE)), st.integers(1, 7))
+def test_the_parts_of_all_rows_are_the_whole_with_its_gradient(seed, name, size):
+    """The law behind the estimate: however the rows are divided, their parts add up to L_orth."""
+    layer, generator = getattr(Residual(), name), torch.Generator().manual_seed(seed)
+    weight = 0.3 * torch.randn(layer.weight.shape, generator=generator)
+    weight.requires_grad_()
+    A, unseen = narrow_side(weight[None], shape_of(layer))
+    parts = sum(rows_part(A, rows) for rows in torch.randperm(A.shape[2], generator=generator).split(size))
+    whole = lorth(weight, layer.stride, layer.dilation, layer.groups, isinstance(layer, nn.ConvTranspose2d))
+    torch.testing.assert_close(parts[0] + unseen, whole, rtol=1e-11, atol=0)
+    found, wanted = (torch.autograd.grad(value, weight)[0] for value in (parts[0], whole))
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-11)
+
+
+def test_an_estimate_has_the_right_mean_and_repeats():
+    """Each of 8 rows is drawn in 1 of 4 pairs of calls; over 400 draws the mean is off by 5 standard errors in 1 of 1e6."""
+    model = nn.Conv2d(8, 8, 3)
+    exact = float(OrthogonalPenalty(model, weight=1.0)().detach())
+    first, second = (OrthogonalPenalty(model, weight=1.0, rows=2) for _ in range(2))
+    draws = torch.stack([first() for _ in range(400)]).detach()
+    assert draws.std() > 0
+    assert abs(float(draws.mean()) - exact) < 5 * float(draws.std()) / 20
+    assert torch.equal(draws[:9], torch.stack([second() for _ in range(9)]).detach())
+    assert float(OrthogonalPenalty(model, weight=1.0, rows=8)().detach()) == exact
+    assert first.values()[""] == pytest.approx(exact)
+
+
+def test_what_is_skipped_is_said_with_its_reason():
+    penalty = OrthogonalPenalty(Residual(), weight=1.0)
+    assert list(penalty.skipped) == ["shortcut"]
+    assert "16 outputs" in penalty.skipped["shortcut"]
+    assert "feasible with" in penalty.skipped["shortcut"]
+    assert repr(penalty) == "OrthogonalPenalty(8 layers in 7 shapes, 1 skipped, weight=1, every=1)"
+
+
+def test_equal_layers_are_computed_together(monkeypatch):
+    from isocline.orthogonal import penalty as module
+
+    seen = []
+    count = module.lorth_each
+    monkeypatch.setattr(module, "lorth_each", lambda w, *rest: seen.append(len(w)) or count(w, *rest))
+    OrthogonalPenalty(nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(5))), weight=1.0)()
+    assert seen == [5]
+
+
+def test_shared_weights_count_once_under_all_their_names():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    model[1].weight = model[0].weight
+    penalty = OrthogonalPenalty(model, weight=1.0)
+    assert penalty.layers == ("0 = 1",)
+    torch.testing.assert_close(penalty(), lorth(model[0].weight))
+    same = nn.Sequential(model[0], model[0])  # one module twice
+    assert OrthogonalPenalty(same, weight=1.0).layers == ("0 = 1",)
+
+
+def test_a_parametrised_weight_is_regularised_as_it_is_used():
+    class Double(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    conv = nn.Conv2d(3, 3, 3)
+    original = conv.weight
+    register_parametrization(conv, "weight", Double())
+    price = OrthogonalPenalty(conv, weight=1.0)()
+    torch.testing.assert_close(price, lorth(2 * original))
+    price.backward()
+    assert original.grad is not None
+
+
+def test_half_precision_is_computed_in_float32():
+    model = nn.Conv2d(4, 4, 3).bfloat16()
+    price = OrthogonalPenalty(model, weight=1.0)()
+    assert price.dtype == torch.float32
+    price.backward()
+    assert model.weight.grad.dtype == torch.bfloat16
+
+
+def test_descending_it_alone_makes_a_layer_orthogonal():
+    """8 -> 10 channels: not square, where the paper finds that descent always succeeds."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Conv2d(8, 10, 3)
+    penalty = OrthogonalPenalty(model, weight=1.0)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(250):
+        optimizer.zero_grad()
+        penalty().backward()
+        optimizer.step()
+    assert penalty.values()[""] < 1e-3  # orthogonal to 3 %: what counts as a success there, after 3000 steps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            (nn.Linear(2, 2), 1.0),
+            "model: want at least one convolution that can be orthogonal, got no convolution",
+        ),
+        ((nn.Conv2d(2, 16, 1, stride=2), 1.0), "model: want at least one convolution .* got : "),
+        (("resnet", 1.0), "model: want a torch module, got str"),
+        ((nn.Conv2d(2, 2, 3), -1.0), "weight: want a finite number >= 0, got -1.0"),
+        ((nn.Conv2d(2, 2, 3), 1.0, 0), "every: want a whole number >= 1, got 0"),
+    ],
+)
+def test_wrong_calls_are_answered(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        OrthogonalPenalty(*arguments)
