@@ -3,7 +3,7 @@
 The recursion is `isocline.plstm.kernels.reference` under autograd. The parallel algorithm (``plain/plstm.py``) is
 written from the paper's description: tiles merged by fours. ``--reference DIR`` adds another implementation: a folder with
 an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids`` (or lines,
-sizes) prints one table and writes nothing.
+sizes) prints one table and writes nothing; with ``--parts DIR`` it is kept there, where a run without ``--only`` finds it.
 """
 
 import side_by_side as sides  # first: holds the threads  # isort: skip
@@ -25,15 +25,16 @@ HEADS, DIM = 3, 64
 GRIDS = ((8, 14), (1, 14), (8, 32), (1, 32))  # batch, side
 LENGTH = 1024
 SIDES = (8, 16, 32, 64, 96, 128)
-MEMORY = 3e9  # bytes that a contestant may keep for the way back; one that needs more is left out
+BACKENDS = ("dense", "sweep", "tiled", "auto")
+MEMORY = 4e9  # bytes that a contestant may keep for the way back; one that needs more is left out
 P = ("source_r", "source_d", "transition_r", "transition_d", "mark")
 D = ("source_r", "source_d", "transition_r", "transition_d", "transition_turn", "mark_l", "mark_u")
 
 Call = Callable[[], Tensor]
 
 
-def kept(call: Call) -> int:
-    """Bytes kept for the way back, inputs included, each piece of memory once."""
+def kept(call: Call, leaves: list[Tensor]) -> tuple[int, int]:
+    """Bytes kept for the way back, each piece of memory once: all, and those beside the inputs."""
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -43,7 +44,8 @@ def kept(call: Call) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         _y = call()
-    return sum(seen.values())
+    given = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+    return sum(seen.values()), sum(size for place, size in seen.items() if place not in given)
 
 
 def both_ways(call: Call, leaves: list[Tensor]) -> dict[str, Callable[[], object]]:
@@ -107,10 +109,10 @@ def measured(calls: dict[str, tuple[Call, list[Tensor]]], way: str, rounds: int)
     return sides.take_turns({name: both_ways(*call)[way] for name, call in calls.items()}, rounds=rounds)
 
 
-def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, int]:
+def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, tuple[int, int]]:
     """Bytes that each contestant keeps of one image; they grow in proportion to the batch."""
     calls = grid_calls(1, side, others)
-    return {name: kept(calls[name][0]) for name in ("P", "recursion", *others)}
+    return {name: kept(*calls[name]) for name in ("P", "recursion", *others)}
 
 
 def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[str]:
@@ -125,7 +127,7 @@ def grids(others: dict[str, Callable[..., Tensor]]) -> str:
     for batch, side in GRIDS:
         calls = grid_calls(batch, side, others)
         size = f"{side} × {side}, batch {batch}"
-        keeps = {name: batch * share for name, share in of_one[side].items()}
+        keeps = {name: batch * whole for name, (whole, _) in of_one[side].items()}
         for way, limit, least in (("forward", 3, 20), ("forward and backward", 4, 15)):
             fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=5)
             for mode in "PD":
@@ -143,18 +145,22 @@ def grids(others: dict[str, Callable[..., Tensor]]) -> str:
                 rows.append(
                     [size, way, f"{name} / P", ms(times["P"]), over.words(), *verdict(over, least, False)]
                 )
-        for name in ("recursion", *others):
-            share = keeps[name] / keeps["P"]
-            sizes = [f"{keeps[which] / 2**20:.4g}" for which in ("P", name)]
-            memory.append([size, name, *sizes, f"{share:.3g}", *verdict(share, 8, False)])
+    for side, name in ((side, name) for side in sorted(of_one) for name in ("recursion", *others)):
+        row = [f"{side} × {side}", name]
+        for ours, theirs in zip(of_one[side]["P"], of_one[side][name], strict=True):
+            share = theirs / ours
+            row += [f"{ours / 2**20:.3g}", f"{theirs / 2**20:.4g}", f"{share:.3g}", *verdict(share, 8, False)]
+        memory.append(row)
     columns = ["grid", "pass", "ratio", "ours, ms", "ratio of CPU times", "wanted", ""]
-    columns_of_memory = ["grid", "peer", "ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
+    columns_of_memory = ["grid", "peer"]
+    for what in ("all", "beside the inputs"):
+        columns_of_memory += [f"{what}: ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
     return (
         f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
         "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
         "plain PyTorch, written from its description, not the published code.\n\n"
         + sides.table(columns, rows)
-        + "\n\nKept for the way back, inputs included (measured on a batch of one):\n\n"
+        + "\n\nKept for the way back of one image: all, and beside q, k, v and the gates, which whoever calls holds anyway.\n\n"
         + sides.table(columns_of_memory, memory)
     )
 
@@ -181,7 +187,7 @@ def cost_of_a_node(side: int) -> list[str]:
     q, k, v = (torch.randn(1, side, side, DIM, requires_grad=True) for _ in range(3))
     p = {name: random(1, 4, side, side) for name in P}
     leaves, found = [q, k, v, *p.values()], []
-    for backend in ("dense", "tiled", "auto"):
+    for backend in BACKENDS:
         call = partial(plstm_2d_p, q, k, v, **p, backend=backend)
         for way in ("forward", "forward and backward"):
             if backend == "dense" and side > 64:
@@ -195,7 +201,7 @@ def cost_of_a_node(side: int) -> list[str]:
 def sizes(_others: object) -> str:
     """What a node costs as the grid grows, one head, P-mode."""
     rows = [[f"{side} × {side}", *cost_of_a_node(side)] for side in SIDES]
-    ways = [f"{backend}, {way}" for backend in ("dense", "tiled", "auto") for way in ("forward", "both ways")]
+    ways = [f"{backend}, {way}" for backend in BACKENDS for way in ("forward", "both ways")]
     return f"Microseconds a node, one head of {DIM}, P-mode:\n\n" + sides.table(["grid", *ways], rows)
 
 
@@ -220,16 +226,33 @@ def main() -> None:
         "--reference", type=Path, help="a folder with an adapter.py of another implementation"
     )
     parser.add_argument("--only", choices=tables)
+    parser.add_argument(
+        "--parts", type=Path, help="a folder in which --only leaves its table for a later run"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     others = {"grids": {"tiles merged": plain.grid}, "lines": {"tiles merged": plain.line}, "sizes": {}}
     for table, found in (adapter(options.reference) if options.reference else {}).items():
         others[table] |= found
-    parts = [tables[name](others[name]) for name in ([options.only] if options.only else tables)]
+    parts = {
+        name: made(name, lambda name=name: tables[name](others[name]), options.parts)
+        for name in ([options.only] if options.only else tables)
+    }
     if options.only:
-        print(*parts, sep="\n\n")
+        print(parts[options.only])
     else:
-        sides.write_results("plstm", "linear recurrences on grids and sequences", parts)
+        sides.write_results("plstm", "linear recurrences on grids and sequences", list(parts.values()))
+
+
+def made(name: str, table: Callable[[], str], folder: Path | None) -> str:
+    """A table, or the one that an earlier run left in the folder."""
+    if folder is None:
+        return table()
+    file = folder / f"{name}.md"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(table())
+    return file.read_text()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ def test_it_equals_the_recursion(mode, size, directions, problems, assert_same):
 
 
 @needs_triton
+@pytest.mark.parametrize("mode", ["P", "D"])
+def test_gradcheck(mode, problems):
+    """Its own way back beside differences of its own way there."""
+    assert problems(3).quadrants(mode, 2, 2, B=1, dk=1, dv=1, directions=(0, 3)).gradcheck("triton")
+
+
+@needs_triton
 def test_more_targets_than_a_block(problems, assert_same):
     """Thirty-three nodes, blocks of thirty-two; heads a few at a time."""
     from isocline.plstm.kernels import cuda
