@@ -2,8 +2,9 @@
 
 The recursion is `isocline.plstm.kernels.reference` under autograd. The parallel algorithm (``plain/plstm.py``) is
 written from the paper's description: tiles merged by fours. ``--reference DIR`` adds another implementation: a folder with
-an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids`` (or lines,
-sizes) prints one table and writes nothing; with ``--parts DIR`` it is kept there, where a run without ``--only`` finds it.
+an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids14`` (or grids32,
+kept, lines, sizes) prints one table and writes nothing; with ``--parts DIR`` it is kept there, where a run without
+``--only`` finds it.
 """
 
 import side_by_side as sides  # first: holds the threads  # isort: skip
@@ -13,6 +14,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from plain import plstm as plain
@@ -22,13 +24,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from isocline.plstm import plstm_1d, plstm_2d_d, plstm_2d_p
 
 HEADS, DIM = 3, 64
-GRIDS = ((8, 14), (1, 14), (8, 32), (1, 32))  # batch, side
+SIDES_OF_GRIDS = (14, 32)
 LENGTH = 1024
 SIDES = (8, 16, 32, 64, 96, 128)
+POOL = 7 << 20  # numbers: the largest piece, 28 MiB, by whose size malloc learns
 BACKENDS = ("dense", "sweep", "tiled", "auto")
-MEMORY = 4e9  # bytes that a contestant may keep for the way back; one that needs more is left out
+MEMORY = 3e9  # bytes that a contestant may keep for the way back; one that needs more is left out
 P = ("source_r", "source_d", "transition_r", "transition_d", "mark")
 D = ("source_r", "source_d", "transition_r", "transition_d", "transition_turn", "mark_l", "mark_u")
+
+ABOUT = (
+    f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
+    "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
+    "plain PyTorch, written from its description, not the published code.\n\n"
+)
 
 Call = Callable[[], Tensor]
 
@@ -121,13 +130,12 @@ def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[s
     return [f"{'≤' if at_most else '≥'} {wanted:g}", "reached" if good else "**lost**"]
 
 
-def grids(others: dict[str, Callable[..., Tensor]]) -> str:
-    rows, memory = [], []
-    of_one = {side: kept_of_one(side, others) for side in {side for _, side in GRIDS}}
-    for batch, side in GRIDS:
+def grids(side: int, others: dict[str, Callable[..., Tensor]]) -> str:
+    rows: list[list[str]] = []
+    of_one = kept_of_one(side, others)
+    for batch in (8, 1):
         calls = grid_calls(batch, side, others)
         size = f"{side} × {side}, batch {batch}"
-        keeps = {name: batch * whole for name, (whole, _) in of_one[side].items()}
         for way, limit, least in (("forward", 3, 20), ("forward and backward", 4, 15)):
             fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=5)
             for mode in "PD":
@@ -135,33 +143,36 @@ def grids(others: dict[str, Callable[..., Tensor]]) -> str:
                 goal = verdict(over, limit, True) if side == 14 else ["", ""]
                 rows.append([size, way, f"{mode} / softmax attention", ms(fast[mode]), over.words(), *goal])
             for name in ("recursion", *others):
-                if way != "forward" and keeps[name] > MEMORY:
-                    rows.append(
-                        [size, way, f"{name} / P", "", f"would keep {keeps[name] / 1e9:.0f} GB", "", ""]
-                    )
+                keeps = batch * of_one[name][0]
+                if way != "forward" and keeps > MEMORY:
+                    rows.append([size, way, f"{name} / P", "", f"would keep {keeps / 1e9:.0f} GB", "", ""])
                     continue
                 times = measured({"P": calls["P"], name: calls[name]}, way, rounds=2)
                 over = times[name].over(times["P"])
                 rows.append(
                     [size, way, f"{name} / P", ms(times["P"]), over.words(), *verdict(over, least, False)]
                 )
-    for side, name in ((side, name) for side in sorted(of_one) for name in ("recursion", *others)):
-        row = [f"{side} × {side}", name]
-        for ours, theirs in zip(of_one[side]["P"], of_one[side][name], strict=True):
-            share = theirs / ours
-            row += [f"{ours / 2**20:.3g}", f"{theirs / 2**20:.4g}", f"{share:.3g}", *verdict(share, 8, False)]
-        memory.append(row)
     columns = ["grid", "pass", "ratio", "ours, ms", "ratio of CPU times", "wanted", ""]
-    columns_of_memory = ["grid", "peer"]
+    return ABOUT * (side == SIDES_OF_GRIDS[0]) + sides.table(columns, rows)
+
+
+def keeping(others: dict[str, Callable[..., Tensor]]) -> str:
+    rows = []
+    for side in SIDES_OF_GRIDS:
+        of_one = kept_of_one(side, others)
+        for name in ("recursion", *others):
+            row = [f"{side} × {side}", name]
+            for ours, theirs in zip(of_one["P"], of_one[name], strict=True):
+                share = theirs / ours
+                row += [f"{ours / 2**20:.3g}", f"{theirs / 2**20:.4g}", f"{share:.3g}"]
+                row += verdict(share, 8, False)
+            rows.append(row)
+    columns = ["grid", "peer"]
     for what in ("all", "beside the inputs"):
-        columns_of_memory += [f"{what}: ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
+        columns += [f"{what}: ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
     return (
-        f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
-        "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
-        "plain PyTorch, written from its description, not the published code.\n\n"
+        "Kept for the way back of one image: all, and beside q, k, v and the gates, which whoever calls holds anyway.\n\n"
         + sides.table(columns, rows)
-        + "\n\nKept for the way back of one image: all, and beside q, k, v and the gates, which whoever calls holds anyway.\n\n"
-        + sides.table(columns_of_memory, memory)
     )
 
 
@@ -209,18 +220,23 @@ def ms(time: sides.Timing) -> str:
     return sides.Timing(tuple(1e3 * s for s in time.seconds)).words()
 
 
-def adapter(folder: Path) -> dict[str, dict[str, Callable[..., Tensor]]]:
-    """What ``adapter.py`` in the folder defines, by table."""
+def adapter(folder: Path) -> ModuleType:
+    """The ``adapter.py`` in the folder."""
     spec = importlib.util.spec_from_file_location("adapter", folder / "adapter.py")
     if spec is None or spec.loader is None or not (folder / "adapter.py").exists():
         raise SystemExit(f"--reference: want a folder with an adapter.py, got {folder}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {"grids": {"published": module.grid}, "lines": {"published": module.line}}
+    return module
 
 
 def main() -> None:
-    tables = {"grids": grids, "lines": lines, "sizes": sizes}
+    tables: dict[str, Callable[[dict[str, Callable[..., Tensor]]], str]] = {
+        **{f"grids{side}": partial(grids, side) for side in SIDES_OF_GRIDS},
+        "kept": keeping,
+        "lines": lines,
+        "sizes": sizes,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--reference", type=Path, help="a folder with an adapter.py of another implementation"
@@ -231,11 +247,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    others = {"grids": {"tiles merged": plain.grid}, "lines": {"tiles merged": plain.line}, "sizes": {}}
-    for table, found in (adapter(options.reference) if options.reference else {}).items():
-        others[table] |= found
+    torch.empty(
+        POOL
+    )  # given back at once: from now on malloc keeps what is freed, and nobody pays for fresh pages
+    grid, line = {"tiles merged": plain.grid}, {"tiles merged": plain.line}
+    if options.reference:
+        module = adapter(options.reference)
+        grid["published"], line["published"] = module.grid, module.line
     parts = {
-        name: made(name, lambda name=name: tables[name](others[name]), options.parts)
+        name: made(name, partial(tables[name], line if name == "lines" else grid), options.parts)
         for name in ([options.only] if options.only else tables)
     }
     if options.only:

@@ -10,34 +10,43 @@ from isocline.plstm.kernels import _fastest
 EDGES = ((1, 1), (1, 5), (7, 1), (2, 3), (5, 5), (3, 11))  # one node, one row, one column, primes, not square
 
 
-@pytest.mark.parametrize("backend", ["dense", "sweep", "tiled"])
+GRID_BACKENDS = ("dense", "sweep", "tiled")
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from(EDGES),
+    mode=st.sampled_from("PDR"),
+    directions=st.sampled_from([(0, 1, 2, 3), (2,), (3, 0)]),
+    states=st.booleans(),
+)
+def test_four_directions(seed, size, mode, directions, states, problems, assert_same):
+    problem = problems(seed).quadrants(mode, *size, B=1, directions=directions, states=states)
+    truth = problem.with_gradients("reference")
+    for backend in GRID_BACKENDS:
+        assert_same(problem.with_gradients(backend), truth)
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from(EDGES),
+    states=st.booleans(),
+    without=st.sets(
+        st.sampled_from(["source_d", "transition_ru", "transition_dl", "transition_du", "mark_l"]),
+        max_size=2,
+    ),
+)
+def test_four_transitions(seed, size, states, without, problems, assert_same):
+    problem = problems(seed).grid(*size, B=1, states=states, without=without)
+    truth = problem.with_gradients("reference")
+    for backend in GRID_BACKENDS:
+        assert_same(problem.with_gradients(backend), truth)
+
+
+@pytest.mark.parametrize("backend", GRID_BACKENDS)
 class TestEveryGridBackend:
-    @settings(max_examples=20)
-    @given(
-        seed=st.integers(0, 2**31),
-        size=st.sampled_from(EDGES),
-        mode=st.sampled_from("PDR"),
-        directions=st.sampled_from([(0, 1, 2, 3), (2,), (3, 0)]),
-        states=st.booleans(),
-    )
-    def test_four_directions(self, backend, seed, size, mode, directions, states, problems, assert_same):
-        problem = problems(seed).quadrants(mode, *size, B=1, directions=directions, states=states)
-        assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
-
-    @settings(max_examples=20)
-    @given(
-        seed=st.integers(0, 2**31),
-        size=st.sampled_from(EDGES),
-        states=st.booleans(),
-        without=st.sets(
-            st.sampled_from(["source_d", "transition_ru", "transition_dl", "transition_du", "mark_l"]),
-            max_size=2,
-        ),
-    )
-    def test_four_transitions(self, backend, seed, size, states, without, problems, assert_same):
-        problem = problems(seed).grid(*size, B=1, states=states, without=without)
-        assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
-
     @pytest.mark.parametrize("mode", ["P", "D", "R"])
     def test_gradcheck(self, backend, mode, problems):
         assert problems(1).quadrants(mode, 2, 3, B=1).gradcheck(backend)
