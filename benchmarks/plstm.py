@@ -2,8 +2,9 @@
 
 The recursion is `isocline.plstm.kernels.reference` under autograd. The parallel algorithm (``plain/plstm.py``) is
 written from the paper's description: tiles merged by fours. ``--reference DIR`` adds another implementation: a folder with
-an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids`` (or lines,
-sizes) prints one table and writes nothing.
+an ``adapter.py`` that defines ``grid`` and ``line`` with the signatures of ``plain/plstm.py``. ``--only grids14`` (or grids32,
+kept, lines, sizes) prints one table and writes nothing; with ``--parts DIR`` it is kept there, where a run without
+``--only`` finds it.
 """
 
 import side_by_side as sides  # first: holds the threads  # isort: skip
@@ -13,6 +14,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from plain import plstm as plain
@@ -22,18 +24,26 @@ from torch.nn.functional import scaled_dot_product_attention
 from isocline.plstm import plstm_1d, plstm_2d_d, plstm_2d_p
 
 HEADS, DIM = 3, 64
-GRIDS = ((8, 14), (1, 14), (8, 32), (1, 32))  # batch, side
+SIDES_OF_GRIDS = (14, 32)
 LENGTH = 1024
 SIDES = (8, 16, 32, 64, 96, 128)
+POOL = 7 << 20  # numbers: the largest piece, 28 MiB, by whose size malloc learns
+BACKENDS = ("dense", "sweep", "tiled", "auto")
 MEMORY = 3e9  # bytes that a contestant may keep for the way back; one that needs more is left out
 P = ("source_r", "source_d", "transition_r", "transition_d", "mark")
 D = ("source_r", "source_d", "transition_r", "transition_d", "transition_turn", "mark_l", "mark_u")
 
+ABOUT = (
+    f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
+    "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
+    "plain PyTorch, written from its description, not the published code.\n\n"
+)
+
 Call = Callable[[], Tensor]
 
 
-def kept(call: Call) -> int:
-    """Bytes kept for the way back, inputs included, each piece of memory once."""
+def kept(call: Call, leaves: list[Tensor]) -> tuple[int, int]:
+    """Bytes kept for the way back, each piece of memory once: all, and those beside the inputs."""
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -43,7 +53,8 @@ def kept(call: Call) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         _y = call()
-    return sum(seen.values())
+    given = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+    return sum(seen.values()), sum(size for place, size in seen.items() if place not in given)
 
 
 def both_ways(call: Call, leaves: list[Tensor]) -> dict[str, Callable[[], object]]:
@@ -107,10 +118,10 @@ def measured(calls: dict[str, tuple[Call, list[Tensor]]], way: str, rounds: int)
     return sides.take_turns({name: both_ways(*call)[way] for name, call in calls.items()}, rounds=rounds)
 
 
-def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, int]:
+def kept_of_one(side: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, tuple[int, int]]:
     """Bytes that each contestant keeps of one image; they grow in proportion to the batch."""
     calls = grid_calls(1, side, others)
-    return {name: kept(calls[name][0]) for name in ("P", "recursion", *others)}
+    return {name: kept(*calls[name]) for name in ("P", "recursion", *others)}
 
 
 def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[str]:
@@ -119,13 +130,12 @@ def verdict(ratio: sides.Timing | float, wanted: float, at_most: bool) -> list[s
     return [f"{'≤' if at_most else '≥'} {wanted:g}", "reached" if good else "**lost**"]
 
 
-def grids(others: dict[str, Callable[..., Tensor]]) -> str:
-    rows, memory = [], []
-    of_one = {side: kept_of_one(side, others) for side in {side for _, side in GRIDS}}
-    for batch, side in GRIDS:
+def grids(side: int, others: dict[str, Callable[..., Tensor]]) -> str:
+    rows: list[list[str]] = []
+    of_one = kept_of_one(side, others)
+    for batch in (8, 1):
         calls = grid_calls(batch, side, others)
         size = f"{side} × {side}, batch {batch}"
-        keeps = {name: batch * share for name, share in of_one[side].items()}
         for way, limit, least in (("forward", 3, 20), ("forward and backward", 4, 15)):
             fast = measured({name: calls[name] for name in ("P", "D", "softmax")}, way, rounds=5)
             for mode in "PD":
@@ -133,29 +143,36 @@ def grids(others: dict[str, Callable[..., Tensor]]) -> str:
                 goal = verdict(over, limit, True) if side == 14 else ["", ""]
                 rows.append([size, way, f"{mode} / softmax attention", ms(fast[mode]), over.words(), *goal])
             for name in ("recursion", *others):
-                if way != "forward" and keeps[name] > MEMORY:
-                    rows.append(
-                        [size, way, f"{name} / P", "", f"would keep {keeps[name] / 1e9:.0f} GB", "", ""]
-                    )
+                keeps = batch * of_one[name][0]
+                if way != "forward" and keeps > MEMORY:
+                    rows.append([size, way, f"{name} / P", "", f"would keep {keeps / 1e9:.0f} GB", "", ""])
                     continue
                 times = measured({"P": calls["P"], name: calls[name]}, way, rounds=2)
                 over = times[name].over(times["P"])
                 rows.append(
                     [size, way, f"{name} / P", ms(times["P"]), over.words(), *verdict(over, least, False)]
                 )
-        for name in ("recursion", *others):
-            share = keeps[name] / keeps["P"]
-            sizes = [f"{keeps[which] / 2**20:.4g}" for which in ("P", name)]
-            memory.append([size, name, *sizes, f"{share:.3g}", *verdict(share, 8, False)])
     columns = ["grid", "pass", "ratio", "ours, ms", "ratio of CPU times", "wanted", ""]
-    columns_of_memory = ["grid", "peer", "ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
+    return ABOUT * (side == SIDES_OF_GRIDS[0]) + sides.table(columns, rows)
+
+
+def keeping(others: dict[str, Callable[..., Tensor]]) -> str:
+    rows = []
+    for side in SIDES_OF_GRIDS:
+        of_one = kept_of_one(side, others)
+        for name in ("recursion", *others):
+            row = [f"{side} × {side}", name]
+            for ours, theirs in zip(of_one["P"], of_one[name], strict=True):
+                share = theirs / ours
+                row += [f"{ours / 2**20:.3g}", f"{theirs / 2**20:.4g}", f"{share:.3g}"]
+                row += verdict(share, 8, False)
+            rows.append(row)
+    columns = ["grid", "peer"]
+    for what in ("all", "beside the inputs"):
+        columns += [f"{what}: ours, MiB", "peer, MiB", "peer / ours", "wanted", ""]
     return (
-        f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
-        "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
-        "plain PyTorch, written from its description, not the published code.\n\n"
+        "Kept for the way back of one image: all, and beside q, k, v and the gates, which whoever calls holds anyway.\n\n"
         + sides.table(columns, rows)
-        + "\n\nKept for the way back, inputs included (measured on a batch of one):\n\n"
-        + sides.table(columns_of_memory, memory)
     )
 
 
@@ -181,7 +198,7 @@ def cost_of_a_node(side: int) -> list[str]:
     q, k, v = (torch.randn(1, side, side, DIM, requires_grad=True) for _ in range(3))
     p = {name: random(1, 4, side, side) for name in P}
     leaves, found = [q, k, v, *p.values()], []
-    for backend in ("dense", "tiled", "auto"):
+    for backend in BACKENDS:
         call = partial(plstm_2d_p, q, k, v, **p, backend=backend)
         for way in ("forward", "forward and backward"):
             if backend == "dense" and side > 64:
@@ -195,7 +212,7 @@ def cost_of_a_node(side: int) -> list[str]:
 def sizes(_others: object) -> str:
     """What a node costs as the grid grows, one head, P-mode."""
     rows = [[f"{side} × {side}", *cost_of_a_node(side)] for side in SIDES]
-    ways = [f"{backend}, {way}" for backend in ("dense", "tiled", "auto") for way in ("forward", "both ways")]
+    ways = [f"{backend}, {way}" for backend in BACKENDS for way in ("forward", "both ways")]
     return f"Microseconds a node, one head of {DIM}, P-mode:\n\n" + sides.table(["grid", *ways], rows)
 
 
@@ -203,33 +220,59 @@ def ms(time: sides.Timing) -> str:
     return sides.Timing(tuple(1e3 * s for s in time.seconds)).words()
 
 
-def adapter(folder: Path) -> dict[str, dict[str, Callable[..., Tensor]]]:
-    """What ``adapter.py`` in the folder defines, by table."""
+def adapter(folder: Path) -> ModuleType:
+    """The ``adapter.py`` in the folder."""
     spec = importlib.util.spec_from_file_location("adapter", folder / "adapter.py")
     if spec is None or spec.loader is None or not (folder / "adapter.py").exists():
         raise SystemExit(f"--reference: want a folder with an adapter.py, got {folder}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {"grids": {"published": module.grid}, "lines": {"published": module.line}}
+    return module
 
 
 def main() -> None:
-    tables = {"grids": grids, "lines": lines, "sizes": sizes}
+    tables: dict[str, Callable[[dict[str, Callable[..., Tensor]]], str]] = {
+        **{f"grids{side}": partial(grids, side) for side in SIDES_OF_GRIDS},
+        "kept": keeping,
+        "lines": lines,
+        "sizes": sizes,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--reference", type=Path, help="a folder with an adapter.py of another implementation"
     )
     parser.add_argument("--only", choices=tables)
+    parser.add_argument(
+        "--parts", type=Path, help="a folder in which --only leaves its table for a later run"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    others = {"grids": {"tiles merged": plain.grid}, "lines": {"tiles merged": plain.line}, "sizes": {}}
-    for table, found in (adapter(options.reference) if options.reference else {}).items():
-        others[table] |= found
-    parts = [tables[name](others[name]) for name in ([options.only] if options.only else tables)]
+    torch.empty(
+        POOL
+    )  # given back at once: from now on malloc keeps what is freed, and nobody pays for fresh pages
+    grid, line = {"tiles merged": plain.grid}, {"tiles merged": plain.line}
+    if options.reference:
+        module = adapter(options.reference)
+        grid["published"], line["published"] = module.grid, module.line
+    parts = {
+        name: made(name, partial(tables[name], line if name == "lines" else grid), options.parts)
+        for name in ([options.only] if options.only else tables)
+    }
     if options.only:
-        print(*parts, sep="\n\n")
+        print(parts[options.only])
     else:
-        sides.write_results("plstm", "linear recurrences on grids and sequences", parts)
+        sides.write_results("plstm", "linear recurrences on grids and sequences", list(parts.values()))
+
+
+def made(name: str, table: Callable[[], str], folder: Path | None) -> str:
+    """A table, or the one that an earlier run left in the folder."""
+    if folder is None:
+        return table()
+    file = folder / f"{name}.md"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(table())
+    return file.read_text()
 
 
 if __name__ == "__main__":

@@ -10,34 +10,43 @@ from isocline.plstm.kernels import _fastest
 EDGES = ((1, 1), (1, 5), (7, 1), (2, 3), (5, 5), (3, 11))  # one node, one row, one column, primes, not square
 
 
-@pytest.mark.parametrize("backend", ["dense", "tiled"])
+GRID_BACKENDS = ("dense", "sweep", "tiled")
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from(EDGES),
+    mode=st.sampled_from("PDR"),
+    directions=st.sampled_from([(0, 1, 2, 3), (2,), (3, 0)]),
+    states=st.booleans(),
+)
+def test_four_directions(seed, size, mode, directions, states, problems, assert_same):
+    problem = problems(seed).quadrants(mode, *size, B=1, directions=directions, states=states)
+    truth = problem.with_gradients("reference")
+    for backend in GRID_BACKENDS:
+        assert_same(problem.with_gradients(backend), truth)
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from(EDGES),
+    states=st.booleans(),
+    without=st.sets(
+        st.sampled_from(["source_d", "transition_ru", "transition_dl", "transition_du", "mark_l"]),
+        max_size=2,
+    ),
+)
+def test_four_transitions(seed, size, states, without, problems, assert_same):
+    problem = problems(seed).grid(*size, B=1, states=states, without=without)
+    truth = problem.with_gradients("reference")
+    for backend in GRID_BACKENDS:
+        assert_same(problem.with_gradients(backend), truth)
+
+
+@pytest.mark.parametrize("backend", GRID_BACKENDS)
 class TestEveryGridBackend:
-    @settings(max_examples=20)
-    @given(
-        seed=st.integers(0, 2**31),
-        size=st.sampled_from(EDGES),
-        mode=st.sampled_from("PDR"),
-        directions=st.sampled_from([(0, 1, 2, 3), (2,), (3, 0)]),
-        states=st.booleans(),
-    )
-    def test_four_directions(self, backend, seed, size, mode, directions, states, problems, assert_same):
-        problem = problems(seed).quadrants(mode, *size, B=1, directions=directions, states=states)
-        assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
-
-    @settings(max_examples=20)
-    @given(
-        seed=st.integers(0, 2**31),
-        size=st.sampled_from(EDGES),
-        states=st.booleans(),
-        without=st.sets(
-            st.sampled_from(["source_d", "transition_ru", "transition_dl", "transition_du", "mark_l"]),
-            max_size=2,
-        ),
-    )
-    def test_four_transitions(self, backend, seed, size, states, without, problems, assert_same):
-        problem = problems(seed).grid(*size, B=1, states=states, without=without)
-        assert_same(problem.with_gradients(backend), problem.with_gradients("reference"))
-
     @pytest.mark.parametrize("mode", ["P", "D", "R"])
     def test_gradcheck(self, backend, mode, problems):
         assert problems(1).quadrants(mode, 2, 3, B=1).gradcheck(backend)
@@ -116,26 +125,51 @@ def test_auto_is_one_of_them(problems, assert_same):
 @pytest.mark.parametrize(
     ("device", "heads", "side", "states", "expected"),
     [
-        ("cpu", 24, 14, False, "dense"), ("cpu", 24, 64, False, "dense"), ("cpu", 1, 65, False, "tiled"),
-        ("cpu", 1, 14, True, "tiled"), ("meta", 24, 32, False, "dense"), ("meta", 24, 64, False, "tiled"),
+        ("cpu", 24, 14, False, "dense"), ("cpu", 1, 65, False, "sweep"), ("cpu", 1, 14, True, "sweep"),
+        ("meta", 24, 32, False, "dense"), ("meta", 24, 64, False, "tiled"), ("meta", 1, 14, True, "tiled"),
     ],
 )  # fmt: skip
 def test_auto_chooses_by_size_device_and_memory(device, heads, side, states, expected):
     assert _fastest(torch.empty(heads, side, side, 1, 1, device=device), states) == expected
 
 
-def test_threads_share_the_heads(problems):
+@pytest.mark.parametrize("backend", ["dense", "sweep"])
+def test_threads_share_the_heads(backend, problems):
     problem = problems(8).quadrants("D", 3, 4, B=5)
-    alone = problem.with_gradients("dense")
+    alone = problem.with_gradients(backend)
     torch.set_num_threads(2)
     try:
-        shared = problem.with_gradients("dense")
+        shared = problem.with_gradients(backend)
     finally:
         torch.set_num_threads(1)
     torch.testing.assert_close(shared, alone)
 
 
-@pytest.mark.parametrize("backend", ["dense", "tiled", "chunked"])
+@pytest.mark.parametrize("backend", ["dense", "sweep"])
+@pytest.mark.parametrize("size", [(13, 13), (5, 90)])
+def test_larger_grids_in_parts(backend, size, problems, assert_same, monkeypatch):
+    """More nodes than are multiplied together, more columns of a state than are carried together."""
+    from isocline.plstm.kernels import cpu, matrices, states
+
+    assert states.CARRIED // (90 * 16) < 128
+    assert matrices.LONG <= 13 * 13 < cpu.CARRIED <= 5 * 90
+    monkeypatch.setattr(cpu, "TARGETS", 100)
+    double = problems(10).quadrants("P", *size, B=1, dk=1, dv=1, directions=(0, 3))
+    assert_same(double.with_gradients(backend), double.with_gradients("tiled"))
+    single = problems(11, torch.float32).quadrants("P", *size, B=1, dk=16, dv=128)
+    assert_same(single.with_gradients(backend), single.with_gradients("tiled"), tolerance=1e-4)
+
+
+def test_long_states_go_by_chunks(problems, assert_same, monkeypatch):
+    from isocline.plstm.kernels import cpu_lines
+
+    problem = problems(12).line(70)
+    token_by_token = problem.with_gradients("chunked")
+    monkeypatch.setattr(cpu_lines, "CARRIED", 0)
+    assert_same(problem.with_gradients("chunked"), token_by_token)
+
+
+@pytest.mark.parametrize("backend", ["dense", "sweep", "chunked"])  # sweep: tiles there
 def test_gradients_of_each_sample(backend, problems):
     """torch.func: a gradient for every sample at once, as many as one by one."""
     problem = problems(9).line(5, B=3) if backend == "chunked" else problems(9).quadrants("P", 2, 3, B=3)

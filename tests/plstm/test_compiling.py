@@ -24,6 +24,7 @@ def compiled(function):
     [
         ("dense", "P"),
         pytest.param("dense", "D", marks=pytest.mark.slow),
+        pytest.param("sweep", "P", marks=pytest.mark.slow),
         pytest.param("tiled", "P", marks=pytest.mark.slow),
     ],
 )
@@ -125,7 +126,7 @@ def kept(run):
     return sum(seen.values()), outputs
 
 
-@pytest.mark.parametrize("backend", ["dense", "tiled"])
+@pytest.mark.parametrize("backend", ["dense", "sweep", "tiled"])
 def test_little_is_kept_of_a_grid(backend, problems):
     problem = problems(0).quadrants("P", 8, 8, B=1, dk=16, dv=16)
     leaves = [t.requires_grad_() for t in problem.tensors.values()]

@@ -78,6 +78,26 @@ def test_first_and_second_derivatives(backend):
     assert torch.autograd.gradgradcheck(call, parts)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(graph=batches(), seed=st.integers(0, 2**31), J=st.integers(1, 3))
+@settings(max_examples=10)
+def test_with_channels_transitions_are_matrices(backend, graph, seed, J):
+    """A state of J channels on every edge: the recursion written out once more, its transitions matrices."""
+    q, k, v, *_, D = gates(graph, seed)
+    g = torch.Generator().manual_seed(seed)
+    S, M = (torch.randn(2, graph.num_edges, J, generator=g) for _ in range(2))
+    T = torch.randn(2, graph.num_arcs, J, J, generator=g)
+    C = torch.zeros(2, graph.num_edges, J, q.shape[-1], v.shape[-1])
+    for e, (n, _) in enumerate(graph.edges.tolist()):
+        C[:, e] = torch.einsum("hj,hk,hv->hjkv", S[:, e], k[:, n], v[:, n])
+        for arc in (graph.arcs[:, 1] == e).nonzero().flatten().tolist():
+            C[:, e] += torch.einsum("hij,hjkv->hikv", T[:, arc], C[:, graph.arcs[arc, 0]])
+    expected = (D * (q * k).sum(-1))[..., None] * v
+    for e, (_, n) in enumerate(graph.edges.tolist()):
+        expected[:, n] += torch.einsum("hj,hjkv,hk->hv", M[:, e], C[:, e], q[:, n])
+    torch.testing.assert_close(plstm_graph(q, k, v, S, T, M, D, graph, backend=backend), expected, **TIGHT)
+
+
 @pytest.mark.parametrize("lead", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_leading_axes_are_rows_and_memory_order_does_not_matter(backend, lead):
@@ -161,6 +181,7 @@ WRONG = [
     (_wrong(v=torch.zeros(3, 6, 2)), r"v: want shape \(2, 6, 2\).*got \(3, 6, 2\); axis 0 has 3 where 2"),
     (_wrong(source=torch.zeros(2, 6)), r"source: want shape \(2, 7\) \(E = graph.num_edges\), got \(2, 6\)"),
     (_wrong(transition=torch.zeros(7)), r"transition: want shape \(2, 6\).*got \(7,\); it has 1 axes where 2"),
+    (_wrong(transition=torch.zeros(2, 6, 2, 3)), r"source: want shape \(2, 7, 3\).*got \(2, 7\); it has 2 axes where 3"),
     (_wrong(mark=torch.zeros(2, 8)), r"mark: want shape \(2, 7\)"),
     (_wrong(direct=torch.zeros(2, 1)), r"direct: want shape \(2, 6\) \(N = graph.num_nodes\)"),
     (_wrong(q=torch.zeros(3)), r"q: want shape \(\.\.\., N, dk\), got \(3,\)"),
@@ -200,3 +221,17 @@ def test_in_d_mode_check_looks_at_entries():
     parts[4][0, 3] = -1.2
     with pytest.raises(ValueError, match=r"entries of size at most 1 in D-mode, got one of size 1.2"):
         plstm_graph(*parts, graph, check=True)
+
+
+def test_the_size_of_a_matrix_is_its_largest_singular_value():
+    graph = DagBatch.grid(3, 3, "D")
+    parts = gates(graph)
+    turns = torch.linalg.qr(torch.randn(2, graph.num_arcs, 3, 3, generator=torch.Generator().manual_seed(0)))[
+        0
+    ]
+    wide = [*parts[:3], torch.ones(2, graph.num_edges, 3), turns, torch.ones(2, graph.num_edges, 3), parts[6]]
+    assert turns.abs().sum(-1).max() > 1.5  # their entries alone would not do
+    plstm_graph(*wide, graph, check=True)
+    wide[4] = 1.2 * turns
+    with pytest.raises(ValueError, match=r"entries of size at most 1 in D-mode, got one of size 1.2"):
+        plstm_graph(*wide, graph, check=True)

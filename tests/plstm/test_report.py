@@ -173,6 +173,7 @@ WRONG = [
     (lambda: gradient_report(torch.nn.Linear(2, 2), drawn(2, 2)), TypeError, r"layer: want a PLSTM1d, .*got Linear"),
     (lambda: gradient_report(PLSTMGraph(8, 2), drawn(7, 8)), ValueError, r"graph: want the DagBatch .*got none"),
     (lambda: gradient_report(PLSTM1d(8, 2, channels=2), drawn(1, 7, 8)), ValueError, r"layer: want a PLSTM1d with one channel"),
+    (lambda: gradient_report(PLSTMGraph(8, 2, channels=2), drawn(4, 8), DagBatch.grid(2, 2)), ValueError, r"a PLSTMGraph"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), origin=(3, 0)), ValueError, r"origin: .*inside \(3, 3\)"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), origin=4), ValueError, r"origin: want a node inside"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8) * math.nan), ValueError, r"x: want finite values"),

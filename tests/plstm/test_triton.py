@@ -20,6 +20,15 @@ def test_it_equals_the_recursion(mode, size, directions, problems, assert_same):
 
 
 @needs_triton
+@pytest.mark.parametrize(
+    ("mode", "directions"), [("P", (3,)), pytest.param("D", (0, 3), marks=pytest.mark.slow)]
+)
+def test_gradcheck(mode, directions, problems):
+    """Its own way back beside differences of its own way there."""
+    assert problems(3).quadrants(mode, 2, 2, B=1, dk=1, dv=1, directions=directions).gradcheck("triton")
+
+
+@needs_triton
 def test_more_targets_than_a_block(problems, assert_same):
     """Thirty-three nodes, blocks of thirty-two; heads a few at a time."""
     from isocline.plstm.kernels import cuda

@@ -117,6 +117,7 @@ def flow_of(layer: object, x: Tensor, graph: DagBatch | None, edge_features: Ten
             "pass the layer itself, not a model",
             error=TypeError,
         )
+    _refuse_channels(layer)
     if graph is None:
         raise wrong("graph", "the DagBatch of the nodes x", "none", "pass graph=")
     g = {name: value.double().cpu() for name, value in layer.gates(x, graph, edge_features).items()}
@@ -124,14 +125,14 @@ def flow_of(layer: object, x: Tensor, graph: DagBatch | None, edge_features: Ten
     return Flow(graph.to("cpu"), (graph.num_nodes,), *fields, flips=((),))
 
 
-def _sequence(layer: PLSTM1d, x: Tensor) -> Flow:
+def _refuse_channels(layer: PLSTM1d | PLSTMGraph) -> None:
     if layer.channels > 1:
-        raise wrong(
-            "layer",
-            "a PLSTM1d with one channel",
-            f"channels={layer.channels}",
-            "its transitions are matrices",
-        )
+        want = f"a {type(layer).__name__} with one channel"
+        raise wrong("layer", want, f"channels={layer.channels}", "its transitions are matrices")
+
+
+def _sequence(layer: PLSTM1d, x: Tensor) -> Flow:
+    _refuse_channels(layer)
     gates = {
         name: gate.double().cpu()[:, :, None]
         for name, gate in layer.gates(layer._convolved(x, None)[0]).items()

@@ -114,26 +114,15 @@ def plstm_2d(
     Raises: ValueError for shapes that do not fit, an unknown backend, unstable transitions if `check`.
     Source: paper, the section on grids.
     """
-    gates = {
+    gates: dict[str, Tensor | None] = {
         "source_r": source_r, "source_d": source_d, "transition_rl": transition_rl, "transition_ru": transition_ru,
         "transition_dl": transition_dl, "transition_du": transition_du, "mark_l": mark_l, "mark_u": mark_u,
     }  # fmt: skip
-    tensors = {"q": q, "k": k, "v": v, **gates, "direct": direct}
-    axes: dict[str, Sequence[str]] = dict.fromkeys(tensors, ("X", "Y"))
-    axes.update({"q": ("X", "Y", "dk"), "k": ("X", "Y", "dk"), "v": ("X", "Y", "dv")})
-    if initial_state is not None:
-        right, down = _pair(initial_state)
-        tensors.update({"initial_state[0]": right, "initial_state[1]": down})
-        axes.update({"initial_state[0]": ("Y", "dk", "dv"), "initial_state[1]": ("X", "dk", "dv")})
-    fields = joined(tensors, axes)
+    fields = _grid_fields((q, k, v), gates, direct, initial_state)
     if check:
         stability.check_grid(fields)
-    y, border = kernels.grid(
-        backend, fields, tuple(fields[name] for name in gates), _scale(scale, q, fields), return_state
-    )
-    if border is None:
-        return fields.result(y)
-    return fields.result(y), (fields.state(border[0]), fields.state(border[1]))
+    eight = tuple(fields[name] for name in gates)
+    return _results(fields, *kernels.grid(backend, fields, eight, _scale(scale, q, fields), return_state))
 
 
 def plstm_2d_p(
@@ -174,11 +163,11 @@ def plstm_2d_p(
     Raises: ValueError for shapes that do not fit, an unknown direction or backend, unstable transitions if `check`.
     Source: paper, the section on P-mode.
     """
-    gates = {
+    gates: dict[str, Tensor | None] = {
         "source_r": source_r, "source_d": source_d, "transition_r": transition_r, "transition_d": transition_d,
         "mark": mark,
     }  # fmt: skip
-    fields = _grid_fields({"q": q, "k": k, "v": v}, gates, direct, directions, initial_state)
+    fields = _grid_fields((q, k, v), gates, direct, initial_state, directions)
     if check:
         stability.check_p(fields)
     r, d, m = (fields["transition_r"], fields["transition_d"], fields["mark"])
@@ -216,11 +205,11 @@ def plstm_2d_d(
     Shapes, directions, states and errors: as `plstm_2d_p`. Source: paper, the section on D-mode.
     """
     check_choice("chirality", chirality, ("L", "R"))
-    gates = {
+    gates: dict[str, Tensor | None] = {
         "source_r": source_r, "source_d": source_d, "transition_r": transition_r, "transition_d": transition_d,
         "transition_turn": transition_turn, "mark_l": mark_l, "mark_u": mark_u,
     }  # fmt: skip
-    fields = _grid_fields({"q": q, "k": k, "v": v}, gates, direct, directions, initial_state)
+    fields = _grid_fields((q, k, v), gates, direct, initial_state, directions)
     if check:
         stability.check_d(fields)
     right, down, turn = (fields[f"transition_{name}"] for name in ("r", "d", "turn"))
@@ -230,25 +219,26 @@ def plstm_2d_d(
 
 
 def _grid_fields(
-    tensors: dict[str, Tensor],
-    gates: dict[str, Tensor],
+    vectors: tuple[Tensor, Tensor, Tensor],
+    gates: dict[str, Tensor | None],
     direct: Tensor | None,
-    directions: Sequence[int],
     initial_state: State | None,
+    directions: Sequence[int] | None = None,
 ) -> Fields:
+    """What a grid is given, compared; with `directions` gates and states have an axis O for them."""
+    O = () if directions is None else ("O",)
     axes: dict[str, Sequence[str]] = {"q": ("X", "Y", "dk"), "k": ("X", "Y", "dk"), "v": ("X", "Y", "dv")}
-    axes.update(dict.fromkeys(gates, ("O", "X", "Y")))
-    given: dict[str, Tensor | None] = {**tensors, **gates, "direct": direct}
-    axes["direct"] = ("X", "Y")
+    given: dict[str, Tensor | None] = {**dict(zip(axes, vectors, strict=True)), **gates, "direct": direct}
+    axes |= {**dict.fromkeys(gates, (*O, "X", "Y")), "direct": ("X", "Y")}
     if initial_state is not None:
         given["initial_state[0]"], given["initial_state[1]"] = _pair(initial_state)
-        axes["initial_state[0]"], axes["initial_state[1]"] = ("O", "Y", "dk", "dv"), ("O", "X", "dk", "dv")
-    fields = joined(given, axes, channels=False)
-    for direction in directions:
+        axes |= {"initial_state[0]": (*O, "Y", "dk", "dv"), "initial_state[1]": (*O, "X", "dk", "dv")}
+    fields = joined(given, axes, channels=directions is None)
+    for direction in directions or ():
         check_choice("directions", direction, DIRECTIONS)
-    O = fields.given("source_r").shape[1]
-    if len(directions) != O:
-        raise wrong("directions", f"{O}, as the gates' axis O", f"{len(directions)}: {tuple(directions)}")
+    count = 0 if directions is None else fields.given("source_r").shape[1]
+    if directions is not None and len(directions) != count:
+        raise wrong("directions", f"{count}, as the gates' axis O", f"{len(directions)}: {tuple(directions)}")
     return fields
 
 
@@ -260,7 +250,10 @@ def _quadrants(
     scale: float,
     return_state: bool,
 ) -> Tensor | tuple[Tensor, State]:
-    y, border = kernels.quadrants(backend, fields, gates, directions, scale, return_state)
+    return _results(fields, *kernels.quadrants(backend, fields, gates, directions, scale, return_state))
+
+
+def _results(fields: Fields, y: Tensor, border: kernels.Border | None) -> Tensor | tuple[Tensor, State]:
     if border is None:
         return fields.result(y)
     return fields.result(y), (fields.state(border[0]), fields.state(border[1]))

@@ -207,6 +207,33 @@ class DagBatch:
         ids, batch = self.edge_ids.cpu().numpy()[::-1][order], self.batch.cpu().numpy()
         return _finished(edges, arcs, ids, batch, self.mode, self.num_graphs).to(self.edges.device)
 
+    def widened(self, channels: int) -> tuple[DagBatch, Tensor]:
+        """Every edge `channels` times, every arc from each copy to each: state tracking as a recurrence of scalars.
+
+        Returns the graph, whose edge ``e J + j`` is channel j of edge e, and the numbers ``(L J J,)`` that bring transitions
+        ``(L, to, from)``, flattened, into the order of its arcs.
+        """
+        J, j = channels, torch.arange(channels, device=self.edges.device)
+        incoming, outgoing = (self.arcs[:, side, None] * J + j for side in (0, 1))
+        pairs = torch.stack(torch.broadcast_tensors(incoming[:, None, :], outgoing[:, :, None]), -1).flatten(
+            0, 2
+        )
+        order = torch.argsort(pairs[:, 1] * (self.num_edges * J) + pairs[:, 0])
+        arcs, levels = pairs[order], self.levels.repeat_interleave(J)
+        wide = dataclasses.replace(
+            self,
+            edges=self.edges.repeat_interleave(J, 0),
+            arcs=arcs,
+            edge_ids=self.edge_ids.repeat_interleave(J),
+            edge_batch=self.edge_batch.repeat_interleave(J),
+            edge_place=(self.edge_place[:, None] * J + j).flatten(),
+            levels=levels,
+            arc_order=torch.argsort(levels[arcs[:, 1]], stable=True),
+            level_sizes=self.level_sizes * J**2,
+            max_edges=self.max_edges * J,
+        )
+        return wide, order
+
     def to(self, device: torch.device | str) -> DagBatch:
         """The same graphs with their index tensors on another device."""
         moved: dict[str, Any] = {

@@ -41,19 +41,27 @@ def plstm_graph(
 
     Shapes: q, k ``(..., N, dk)``; v ``(..., N, dv)``; source, mark ``(..., E)`` in the order of ``graph.edges``; transition
     ``(..., L)`` in the order of ``graph.arcs``; direct ``(..., N)``; returns ``(..., N, dv)`` in v's dtype. ``...`` are the
-    same axes everywhere, such as heads; a batch of graphs is one `DagBatch`.
+    same axes everywhere, such as heads; a batch of graphs is one `DagBatch`. With channels an edge holds J states
+    and a transition turns them: source, mark ``(..., E, J)``, transition ``(..., L, J, J)``, to and from.
 
     ``backend``: ``"dense"`` and ``"paths"`` find what reaches every node of a small graph from every other, by one batched
     triangular solve or level by level; ``"sweep"`` carries the states, in time and memory linear in the edges;
     ``"reference"`` is the recursion as written; ``"auto"`` chooses by size and device. ``check=True`` also looks at the values
     of the transitions (a pass over them, and a wait for the device).
     Raises: ValueError for shapes that do not fit, and, with ``check``, for transitions that may explode: in P-mode neither
-    the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1.
+    the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1; the size of a matrix is
+    its largest singular value.
     Source: pLSTM, sections 2 and 3.
     """
     _check_shapes(q, k, v, source, transition, mark, direct, graph)
+    channels = transition.shape[-1] if transition.dim() > q.dim() else 0
     if check:
-        check_stable(transition, graph)
+        sizes = torch.linalg.matrix_norm(transition.detach(), 2) if channels else transition
+        check_stable(sizes, graph)
+    if channels:
+        graph, order = graph.widened(channels)
+        transition = transition.flatten(-3).index_select(-1, order)
+        source, mark = source.flatten(-2), mark.flatten(-2)
     if backend != "auto" and backend not in BACKENDS:
         check_choice("backend", backend, ("auto", *BACKENDS))
     name = _choice(graph, q, v) if backend == "auto" else backend
@@ -120,13 +128,14 @@ def _check_shapes(
     if 0 in lead or 0 in (q.shape[-1], v.shape[-1] if v.dim() else 0):
         raise wrong("q", "at least one head and one feature", f"{tuple(q.shape)} with v {tuple(v.shape)}")
     N, E, L = graph.num_nodes, graph.num_edges, graph.num_arcs
+    J = (transition.shape[-1],) if transition.dim() > q.dim() else ()
     wanted = {
         "q": (q, (*lead, N, q.shape[-1]), "N nodes"),
         "k": (k, tuple(q.shape), "as q"),
         "v": (v, (*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
-        "source": (source, (*lead, E), "E = graph.num_edges"),
-        "transition": (transition, (*lead, L), "L = graph.num_arcs"),
-        "mark": (mark, (*lead, E), "E = graph.num_edges"),
+        "source": (source, (*lead, E, *J), "E = graph.num_edges"),
+        "transition": (transition, (*lead, L, *J, *J), "L = graph.num_arcs"),
+        "mark": (mark, (*lead, E, *J), "E = graph.num_edges"),
         "direct": (direct, (*lead, N), "N = graph.num_nodes"),
     }
     for name, (tensor, want, what) in wanted.items():

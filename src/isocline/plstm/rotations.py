@@ -37,7 +37,8 @@ def power_series(K: Tensor, terms: int = PUBLISHED) -> Tensor:
 
 def rotated(O: Tensor, a: Tensor, I: Tensor) -> Tensor:
     """``O diag(a) I``. Shapes: O, I ``(..., J, J)``; a ``(..., J)``; returns ``(..., J, J)``, of spectral norm ``max |a|``."""
-    return (O * a.unsqueeze(-2)) @ I
+    with torch.autocast(a.device.type, enabled=False):
+        return (O * a.unsqueeze(-2)) @ I
 
 
 class MatrixTransition(nn.Module):
@@ -67,12 +68,17 @@ class MatrixTransition(nn.Module):
         nn.init.constant_(self.bias, self.start)
 
     def forward(self, x: Tensor) -> Tensor:
+        O, z, I = self.parts(x)
+        return rotated(O, torch.tanh(5 * z), I)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """O, z and I before the activation. Shapes: ``(..., heads, J, J)``, z ``(..., heads, J)``."""
         with torch.autocast(x.device.type, enabled=False):
             O, I = (
                 self._orthogonal(_field(x, weight, bias))
                 for weight, bias in ((self.out_weight, self.out_bias), (self.in_weight, self.in_bias))
             )
-            return rotated(O, torch.tanh(5 * _field(x, self.weight, self.bias)), I)
+            return O, _field(x, self.weight, self.bias), I
 
     def _orthogonal(self, A: Tensor) -> Tensor:
         return rotation(A) if self.exact else power_series(A - A.mT)

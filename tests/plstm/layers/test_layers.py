@@ -39,6 +39,11 @@ LAYERS = {
     "one head": (lambda: PLSTM2d(8, 1, "P"), (drawn(1, 2, 2, 8),)),
     "graph P": (lambda: PLSTMGraph(8, 2), (drawn(6, 8), GRAPH)),
     "graph D": (lambda: PLSTMGraph(8, 2, mode="D", edge_dim=3), (drawn(6, 8), PRUNED, drawn(6, 3))),
+    "graph, tracking": (lambda: PLSTMGraph(8, 2, channels=2), (drawn(6, 8), GRAPH)),
+    "graph D, tracking": (
+        lambda: PLSTMGraph(8, 2, mode="D", channels=3, edge_dim=3),
+        (drawn(6, 8), PRUNED, drawn(6, 3)),
+    ),
     "graph, no edge features": (
         lambda: PLSTMGraph(8, 2, edge_dim=0, variant="reference"),
         (drawn(6, 8), GRAPH),
@@ -134,6 +139,15 @@ def test_graph_columns_are_bounded_in_the_paper_and_rows_in_the_published_code(v
     layer = PLSTMGraph(8, 2, variant=variant)
     T = layer.gates(drawn(6, 8), GRAPH)["transition"]
     assert column_sums(T, GRAPH, rows=variant == "reference").max() < 1
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+def test_matrices_of_a_graph_are_bounded_by_their_singular_values(variant):
+    layer = stirred(PLSTMGraph(8, 2, variant=variant, channels=3))
+    sizes = torch.linalg.matrix_norm(layer.gates(drawn(6, 8), GRAPH)["transition"], 2)
+    assert 0 < column_sums(sizes, GRAPH, rows=variant == "reference").max() < 1
+    pruned = stirred(PLSTMGraph(8, 2, mode="D", channels=3)).gates(drawn(6, 8), PRUNED)["transition"]
+    assert torch.linalg.matrix_norm(pruned, 2).max() <= 1 + 1e-12
 
 
 def test_heads_start_with_a_fan_of_angles_in_every_direction():

@@ -3,7 +3,8 @@
 =================  ==========================================================================================
 ``reference``      node after node: the truth the others are tested against
 ``dense``          grids: masked attention, all pairs of nodes at once; compiled masks on a CPU (`cpu`, `paths`)
-``tiled``          grids: dense inside tiles, states between them; memory and time grow with the number of nodes
+``sweep``          grids on a CPU: the recursion, compiled; memory and time grow with the number of nodes
+``tiled``          grids: dense inside tiles, states between them; so do its memory and time
 ``triton``         grids on CUDA: as dense, but the mask is made where it is used (`cuda`)
 ``chunked``        sequences: masked attention in chunks, a state from chunk to chunk
 ``fla``            sequences on CUDA: the kernel of flash-linear-attention, by an exact mapping (`linear_attention`)
@@ -20,15 +21,16 @@ from torch import Tensor
 
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
-from . import chunked, dense, linear_attention, reference, tiled
+from . import chunked, dense, linear_attention, reference, sweep, tiled
 from .keeping import compiled_for, full_precision
 
 Border = tuple[Tensor, Tensor]
 Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
 
 LINES = ("auto", "reference", "chunked", "fla")
-GRIDS = ("auto", "reference", "dense", "tiled", "triton")
+GRIDS = ("auto", "reference", "dense", "sweep", "tiled", "triton")
 TRITON_ROW = 64  # longest row whose products of transitions fit the shared memory
+DENSE_ON_CPU = 2048  # nodes above which carrying states is the faster one on both ways
 DENSE_NODES = 4096  # above it, tiles are faster than the mask of all pairs
 DENSE_MASKS = 1 << 28  # numbers in the masks of all heads that are held at once: a gigabyte in float32
 
@@ -116,8 +118,16 @@ def _quadrants(
     if backend == "triton":
         kernel = import_module(".cuda", __name__).quadrants
         return kernel(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
-    side = tiled.SIDE if backend == "tiled" else max(X, Y)
     enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
+    if backend == "sweep" and compiled_for(q):
+        if want_state and enters is None:
+            nothing = _nothing(q.unsqueeze(-1), v.unsqueeze(-1), (1,), len(directions))
+            enters = (nothing[0].squeeze(-1), nothing[1].squeeze(-1))
+        y, leaves = sweep.quadrants(q, k, v, plain, direct, directions, scale, enters)
+        if leaves is None or not want_state:
+            return y.unsqueeze(-1), None
+        return y.unsqueeze(-1), (leaves[0].unsqueeze(-1), leaves[1].unsqueeze(-1))
+    side = max(X, Y) if backend == "dense" else tiled.SIDE
     y, (right, down) = tiled.quadrants(q, k, v, plain, direct, directions, scale, enters, side)
     return y.unsqueeze(-1), (right.unsqueeze(-1), down.unsqueeze(-1)) if want_state else None
 
@@ -128,8 +138,9 @@ def _fastest(q: Tensor, states: bool) -> str:
     ``triton`` is taken by name only: its speed on a device has not been measured yet.
     """
     B, X, Y = q.shape[:3]
-    at_once = 1 if compiled_for(q) else B  # heads whose masks are held together
-    too_large = X * Y > DENSE_NODES or at_once * (X * Y) ** 2 > DENSE_MASKS
+    if compiled_for(q):
+        return "sweep" if states or X * Y > DENSE_ON_CPU else "dense"
+    too_large = X * Y > DENSE_NODES or B * (X * Y) ** 2 > DENSE_MASKS
     return "tiled" if too_large or (states and max(X, Y) > tiled.SIDE) else "dense"
 
 

@@ -1,9 +1,10 @@
 """The compiled recursions as operators of PyTorch, and dense attention over a grid on a CPU.
 
 An operator is one step to `torch.compile`, which sees no Python in it. Attention makes its masks by the compiled
-recursion and its products by BLAS, a few heads at a time; only the inputs are kept between its two ways: the mask of
-``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory. A gradient that is to
-be differentiated itself is taken in PyTorch.
+recursion and its products by matrix libraries, a few heads at a time; only the inputs are kept between its two ways: the
+mask of ``N^2`` numbers a head is made again on the way back, which costs less than to read it from memory. A large grid
+needs it on the way back only: on the way there states are carried. A gradient that is to be differentiated itself is taken
+in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import paths
+from . import paths, states
 from .keeping import full_precision
 from .masks import rows_mask, summed_mask
+from .matrices import LONG, product
 
+NOTHING = (0, 0, 0, 0, 0)  # the shape of states that do not enter
 BLOCK = 8 << 20  # bytes of masks made together: a few fit the cache
+CARRIED = 400  # nodes from which the way there by states is the faster one
+TARGETS = 256  # rows of a large mask that are multiplied together
 
 
 def blocks(heads: int, numbers: int, like: Tensor) -> Iterator[slice]:
@@ -38,6 +43,34 @@ def over_heads(function: Callable[..., Any], gates: Tensor, *arguments: Any) -> 
     each = -(-heads // threads)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda first: function(*given, first, min(first + each, heads)), range(0, heads, each)))
+
+
+def read(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    direct: Tensor | None,
+    border: tuple[Tensor, Tensor] | None,
+    directions: Sequence[int],
+    X: int,
+    Y: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What all directions read, by carrying states, and those that leave, as their transposes: empty if none enter."""
+    y = torch.zeros_like(v, memory_format=torch.contiguous_format)
+    right, down = (v.new_empty(NOTHING),) * 2 if border is None else (turned(entering) for entering in border)
+    vectors = [t.contiguous() for t in (q, k, v)]
+    over_heads(
+        states.read_grid, gates, np.array(directions), X, Y, *vectors, border is not None, right, down, y
+    )
+    if direct is not None:
+        y.addcmul_((direct * (q * k).sum(-1)).unsqueeze(-1), v)
+    return y, right, down
+
+
+def turned(states: Tensor) -> Tensor:
+    """States as their transposes, in memory of their own."""
+    return states.mT.clone(memory_format=torch.contiguous_format)
 
 
 def _masks(
@@ -118,26 +151,23 @@ def grid_attention(
     scale: float,
 ) -> Tensor:
     """``y = scale (G o q k^T) v`` for q, k ``(B, N, dk)``, v ``(B, N, dv)``, gates ``(8, B, O, N)``, direct ``(B, N)``."""
+    q, N = q * scale, X * Y
+    if N >= CARRIED:
+        return read(q, k, v, gates, direct, None, directions, X, Y)[0]
     y = torch.empty_like(v, memory_format=torch.contiguous_format)
-    for b in blocks(len(q), q.shape[1] ** 2, q):
+    for b in blocks(len(q), N * N, q):
         masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
-        products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
-        torch.bmm(products.mul_(masks), v[b], out=y[b])
+        if N < LONG:
+            torch.bmm(torch.bmm(q[b], k[b].mT).mul_(masks), v[b], out=y[b])
+            continue
+        for h, mask in enumerate(masks, b.start):
+            for t in _targets(N):
+                y[h, t] = product(product(q[h, t], k[h]).mul_(mask[t]), v[h].mT)
     return y
 
 
 @grid_attention.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Tensor,
-    direct: Tensor | None,
-    directions: Sequence[int],
-    X: int,
-    Y: int,
-    scale: float,
-) -> Tensor:
+def _(q: Tensor, k: Tensor, v: Tensor, *_others: Any) -> Tensor:
     return torch.empty_like(v, memory_format=torch.contiguous_format)
 
 
@@ -156,39 +186,60 @@ def grid_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """dl/dq, dl/dk, dl/dv, dl/dgates and dl/d(diagonal of the mask) for slope = dl/dy."""
     with full_precision():
-        to_q, to_k, to_v, to_gates = (
-            torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)
-        )
-        diagonal = q.new_empty(q.shape[:2])
-        for b in blocks(len(q), q.shape[1] ** 2, q):
+        q = q * scale
+        vectors, to_gates = [_empty(t) for t in (q, k, v)], _empty(gates)
+        diagonal, N = q.new_empty(q.shape[:2]), X * Y
+        for b in blocks(len(q), N * N, q):
             masks = _masks(gates[:, b], None if direct is None else direct[b], directions, X, Y, False)
-            products = torch.baddbmm(masks, q[b], k[b].mT, beta=0, alpha=scale)
-            slopes = torch.bmm(slope[b], v[b].mT)
-            to_masks = products * slopes
+            given, found = [t[b] for t in (slope, q, k, v)], [t[b] for t in vectors]
+            to_masks = (_back_together if N < LONG else _back_one_by_one)(masks, *given, *found)
             diagonal[b] = to_masks.diagonal(dim1=1, dim2=2)
             to_gates[:, b] = _gate_gradients(gates[:, b], directions, X, Y, False, to_masks)
-            torch.bmm(products.mul_(masks).mT, slope[b], out=to_v[b])
-            slopes.mul_(masks).mul_(scale)
-            torch.bmm(slopes, k[b], out=to_q[b])
-            torch.bmm(slopes.mT, q[b], out=to_k[b])
-        return to_q, to_k, to_v, to_gates, diagonal
+        return vectors[0].mul_(scale), vectors[1], vectors[2], to_gates, diagonal
 
 
 @grid_attention_backward.register_fake
 def _(
-    slope: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Tensor,
-    direct: Tensor | None,
-    directions: Sequence[int],
-    X: int,
-    Y: int,
-    scale: float,
+    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, gates: Tensor, *_others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    new = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, gates)]
-    return new[0], new[1], new[2], new[3], q.new_empty(q.shape[:2])
+    return _empty(q), _empty(k), _empty(v), _empty(gates), q.new_empty(q.shape[:2])
+
+
+def _back_together(
+    masks: Tensor, slope: Tensor, q: Tensor, k: Tensor, v: Tensor, to_q: Tensor, to_k: Tensor, to_v: Tensor
+) -> Tensor:
+    """dl/dmasks ``(B, N, N)`` of some small heads; fills to_q, to_k and to_v."""
+    products, slopes = torch.bmm(q, k.mT), torch.bmm(slope, v.mT)
+    to_masks = products * slopes
+    torch.bmm(products.mul_(masks).mT, slope, out=to_v)
+    torch.bmm(slopes.mul_(masks), k, out=to_q)
+    torch.bmm(slopes.mT, q, out=to_k)
+    return to_masks
+
+
+def _back_one_by_one(
+    masks: Tensor, slope: Tensor, q: Tensor, k: Tensor, v: Tensor, to_q: Tensor, to_k: Tensor, to_v: Tensor
+) -> Tensor:
+    """As `_back_together`, some rows of one large head at a time; dl/dmasks takes the place of the masks."""
+    to_k.zero_()
+    to_v.zero_()
+    for h, mask in enumerate(masks):
+        for t in _targets(len(mask)):
+            products, slopes = product(q[h, t], k[h]), product(slope[h, t], v[h])
+            to_mask = products * slopes
+            to_v[h] += product(slope[h, t].mT, products.mul_(mask[t]).mT).mT
+            to_q[h, t] = product(slopes.mul_(mask[t]), k[h].mT)
+            to_k[h] += product(q[h, t].mT, slopes.mT).mT
+            mask[t] = to_mask
+    return masks
+
+
+def _targets(N: int) -> Iterator[slice]:
+    return (slice(first, first + TARGETS) for first in range(0, N, TARGETS))
+
+
+def _empty(t: Tensor) -> Tensor:
+    return torch.empty_like(t, memory_format=torch.contiguous_format)
 
 
 def _keep_all(ctx: Any, inputs: Any, output: Tensor) -> None:

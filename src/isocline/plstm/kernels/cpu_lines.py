@@ -1,6 +1,7 @@
-"""Chunks of a sequence on a CPU: masks by the compiled recursion, products by BLAS, a few heads at a time.
+"""A sequence on a CPU: the compiled recursion, or chunks with compiled masks and products by BLAS, a few heads at a time.
 
-Both ways are one operator each, and only the inputs are kept between them, as in `cpu`.
+On the way there the recursion is the faster one as long as a state stays in the cache; the way back is always in chunks. Both
+ways are one operator each, and only the inputs are kept between them, as in `cpu`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import paths
+from . import paths, states
 from .cpu import again, over_heads
 from .keeping import full_precision
 
 TOGETHER = 1 << 18  # numbers of masks made together: they stay in the cache
+CARRIED = 1 << 15  # numbers of a state up to which it is carried from token to token
 
 
 @torch.library.custom_op("isocline::line_attention", mutates_args=(), device_types="cpu")
@@ -23,6 +25,8 @@ def line_attention(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, state: Tensor
 
     Shapes: q, k ``(B, n, C, dk)``; v ``(B, n, C, dv)``; gates S, T, M, D ``(4, B, n, C)``; state ``(B, dk, dv)``.
     """
+    if state[0].numel() <= CARRIED:
+        return _token_by_token(q, k, v, gates, state)
     with full_precision():
         y, last = torch.empty_like(v, memory_format=torch.contiguous_format), torch.empty_like(state)
         for b in _blocks(q):
@@ -34,6 +38,14 @@ def line_attention(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, state: Tensor
                 0, y[b].shape[:2]
             )
         return y, last
+
+
+def _token_by_token(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    y = torch.empty_like(v, memory_format=torch.contiguous_format)
+    held = state.mT.clone(memory_format=torch.contiguous_format)
+    vectors = [t.flatten(1, 2).contiguous() for t in (q, k, v)]
+    over_heads(states.read_line, gates.flatten(2), *vectors, held, y.flatten(1, 2))
+    return y, held.mT.contiguous()
 
 
 @line_attention.register_fake

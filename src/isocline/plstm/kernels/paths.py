@@ -26,34 +26,6 @@ _compiled: Callable[..., Any] = njit(
 
 
 @_compiled
-def _onward(right, down, row, rl, ru, dl, du, ml, mu):
-    """One node: add what it reads to the mask's row, and replace what enters by what leaves."""
-    for s in range(right.size):
-        R, U = right[s], down[s]
-        row[s] += ml * R + mu * U
-        right[s] = rl * R + ru * U
-        down[s] = dl * R + du * U
-
-
-@_compiled
-def _back(right, down, row, R, U, rl, ru, dl, du, ml, mu):
-    """One node on the way back: the six inner products, and the adjoint of what enters for that of what leaves."""
-    zero = right.dtype.type(0)
-    to_rl, to_ru, to_dl, to_du, to_ml, to_mu = zero, zero, zero, zero, zero, zero
-    for s in range(right.size):
-        A, V, g, r, u = right[s], down[s], row[s], R[s], U[s]
-        to_rl += A * r
-        to_ru += A * u
-        to_dl += V * r
-        to_du += V * u
-        to_ml += g * r
-        to_mu += g * u
-        right[s] = ml * g + rl * A + dl * V
-        down[s] = mu * g + ru * A + du * V
-    return to_rl, to_ru, to_dl, to_du, to_ml, to_mu
-
-
-@_compiled
 def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
     """Add the paths of all directions to masks ``(B, N [+ Y + X], N [+ Y + X])``."""
     N = X * Y
@@ -74,13 +46,15 @@ def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
                 for j in range(Y):
                     y = Y - 1 - j if flips[o] & 2 else j
                     n = x * Y + y
-                    g = gates[:, b, o, n]
-                    _onward(
-                        right[y, first:last], down[first:last], masks[b, n, first:last],
-                        g[T_RL], g[T_RU], g[T_DL], g[T_DU], g[M_L], g[M_U],
-                    )  # fmt: skip
-                    right[y, n] += g[S_R]
-                    down[n] += g[S_D]
+                    rl, ru, dl, du = _transitions(gates, b, o, n)
+                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    for s in range(first, last):  # add what the node reads; what enters becomes what leaves
+                        R, U = right[y, s], down[s]
+                        masks[b, n, s] += ml * R + mu * U
+                        right[y, s] = rl * R + ru * U
+                        down[s] = dl * R + du * U
+                    right[y, n] += gates[S_R, b, o, n]
+                    down[n] += gates[S_D, b, o, n]
                 if borders:
                     masks[b, N + Y + x] += down
             if borders:
@@ -89,13 +63,18 @@ def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
 
 
 @_compiled
+def _transitions(gates, b, o, n):
+    return gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+
+
+@_compiled
 def _sources(x, X, Y, flip, S):
-    """The range of sources that a direction's paths have met by row x."""
+    """The range of sources that a direction's paths have met by row x; unsigned, so that no index can count from the end."""
     if S > X * Y:
-        return 0, S
+        return np.uintp(0), np.uintp(S)
     if flip & 1:
-        return x * Y, S
-    return 0, (x + 1) * Y
+        return np.uintp(x * Y), np.uintp(S)
+    return np.uintp(0), np.uintp((x + 1) * Y)
 
 
 @_compiled
@@ -105,56 +84,70 @@ def gate_gradients(gates, flips, X, Y, borders, slopes, gradients, begin, end):
     S = slopes.shape[2]
     kept_right, kept_down = np.empty((N, S), slopes.dtype), np.empty((N, S), slopes.dtype)
     right, down = np.empty((Y, S), slopes.dtype), np.empty(S, slopes.dtype)
-    nowhere = np.empty(S, slopes.dtype)
     for b in range(begin, end):
         for o in range(flips.size):
+            _keep_rows(gates, flips[o], b, o, X, Y, borders, right, down, kept_right, kept_down)
             right[:] = 0
             if borders:
                 for y in range(Y):
-                    right[y, N + y] = 1
-            for i in range(X):  # once more on the way there, keeping what enters each node
-                x = X - 1 - i if flips[o] & 1 else i
-                first, last = _sources(x, X, Y, flips[o], S)
-                down[first:last] = 0
-                if borders:
-                    down[N + Y + x] = 1
-                for j in range(Y):
-                    y = Y - 1 - j if flips[o] & 2 else j
-                    n = x * Y + y
-                    g = gates[:, b, o, n]
-                    kept_right[n, first:last] = right[y, first:last]
-                    kept_down[n, first:last] = down[first:last]
-                    _onward(
-                        right[y, first:last], down[first:last], nowhere[first:last],
-                        g[T_RL], g[T_RU], g[T_DL], g[T_DU], g[M_L], g[M_U],
-                    )  # fmt: skip
-                    right[y, n] += g[S_R]
-                    down[n] += g[S_D]
-            if borders:
-                for y in range(Y):
                     right[y] = slopes[b, N + y]
-            else:
-                right[:] = 0
             for i in range(X):
                 x = i if flips[o] & 1 else X - 1 - i
                 first, last = _sources(x, X, Y, flips[o], S)
+                down[first:last] = 0
                 if borders:
                     down[:] = slopes[b, N + Y + x]
-                else:
-                    down[first:last] = 0
                 for j in range(Y):
                     y = j if flips[o] & 2 else Y - 1 - j
                     n = x * Y + y
-                    g = gates[:, b, o, n]
                     gradients[S_R, b, o, n] = right[y, n]
                     gradients[S_D, b, o, n] = down[n]
-                    found = _back(
-                        right[y, first:last], down[first:last], slopes[b, n, first:last],
-                        kept_right[n, first:last], kept_down[n, first:last],
-                        g[T_RL], g[T_RU], g[T_DL], g[T_DU], g[M_L], g[M_U],
-                    )  # fmt: skip
-                    for which in range(6):
-                        gradients[T_RL + which, b, o, n] = found[which]
+                    rl, ru, dl, du = _transitions(gates, b, o, n)
+                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    zero = slopes.dtype.type(0)
+                    to_rl, to_ru, to_dl, to_du, to_ml, to_mu = zero, zero, zero, zero, zero, zero
+                    for s in range(first, last):  # the adjoint of what leaves becomes that of what enters
+                        A, V, g = right[y, s], down[s], slopes[b, n, s]
+                        r, u = kept_right[n, s], kept_down[n, s]
+                        to_rl += A * r
+                        to_ru += A * u
+                        to_dl += V * r
+                        to_du += V * u
+                        to_ml += g * r
+                        to_mu += g * u
+                        right[y, s] = ml * g + rl * A + dl * V
+                        down[s] = mu * g + ru * A + du * V
+                    gradients[T_RL, b, o, n], gradients[T_RU, b, o, n] = to_rl, to_ru
+                    gradients[T_DL, b, o, n], gradients[T_DU, b, o, n] = to_dl, to_du
+                    gradients[M_L, b, o, n], gradients[M_U, b, o, n] = to_ml, to_mu
+
+
+@_compiled
+def _keep_rows(gates, flip, b, o, X, Y, borders, right, down, kept_right, kept_down):
+    """Once more on the way there, keeping what enters each node."""
+    N = X * Y
+    right[:] = 0
+    if borders:
+        for y in range(Y):
+            right[y, N + y] = 1
+    for i in range(X):
+        x = X - 1 - i if flip & 1 else i
+        first, last = _sources(x, X, Y, flip, down.size)
+        down[first:last] = 0
+        if borders:
+            down[N + Y + x] = 1
+        for j in range(Y):
+            y = Y - 1 - j if flip & 2 else j
+            n = x * Y + y
+            rl, ru, dl, du = _transitions(gates, b, o, n)
+            for s in range(first, last):
+                R, U = right[y, s], down[s]
+                kept_right[n, s] = R
+                kept_down[n, s] = U
+                right[y, s] = rl * R + ru * U
+                down[s] = dl * R + du * U
+            right[y, n] += gates[S_R, b, o, n]
+            down[n] += gates[S_D, b, o, n]
 
 
 @_compiled

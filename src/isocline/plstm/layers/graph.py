@@ -11,6 +11,7 @@ from isocline._core.checks import check_choice, check_number, wrong
 from isocline.plstm.gates import Gate, HeadNorm, check_features, finish, head_width
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.propagation import column_sums, plstm_graph
+from isocline.plstm.rotations import MatrixTransition, rotated
 
 FLOOR = 0.5  # added to the sum that P-mode's transitions are divided by
 SPREAD = 10.0  # standard deviation of the transitions' biases: heads start with either sign
@@ -24,6 +25,10 @@ class PLSTMGraph(nn.Module):
     ``T = t / (1/2 + sum |t|)``: ``variant="paper"`` sums over the edges that follow the incoming one, so that states are
     bounded in L1 and gradients in L∞; ``variant="reference"``, as the published code, over those that lead to the
     outgoing one, which bounds the two the other way round, and takes the node where the incoming edge begins.
+
+    With ``channels=J`` an edge holds J states for each head and a transition is a matrix ``O diag(a) I`` with rotations O and
+    I that depend on the same features (state tracking): ``a = tanh(t)`` or ``t / (1/2 + sum max |t|)``, whose largest entry
+    takes the place of ``|T|``.
 
     Without ``edge_dim`` an edge's features are the mean of those of its ends. Alternate layers take ``graph`` and
     ``graph.reversed()``.
@@ -39,6 +44,7 @@ class PLSTMGraph(nn.Module):
         edge_dim: int | None = None,
         mode: str = "P",
         variant: str = "paper",
+        channels: int = 1,
         small_gates: bool = False,
         source_bias: float = -5.0,
         mark_bias: float = -5.0,
@@ -53,11 +59,16 @@ class PLSTMGraph(nn.Module):
         )
         self.mode = check_choice("mode", mode, ("P", "D"))
         self.variant = check_choice("variant", variant, ("paper", "reference"))
+        self.channels = check_number("channels", channels, least=1, integer=True)
         self.small_gates = small_gates
         edge, how = dim if edge_dim is None else edge_dim, {"sliced": False, "small": small_gates}
-        self.source = Gate(dim + edge, heads, source_bias, **how)
-        self.mark = Gate(dim + edge, heads, mark_bias, **how)
-        self.transition = Gate(2 * edge + dim, heads, 0.0, **how)
+        self.source = Gate(dim + edge, heads * channels, source_bias, **how)
+        self.mark = Gate(dim + edge, heads * channels, mark_bias, **how)
+        self.transition = (
+            Gate(2 * edge + dim, heads, 0.0, **how)
+            if channels == 1
+            else MatrixTransition(2 * edge + dim, heads, channels, 0.0)
+        )
         self.direct = Gate(dim, heads, direct_bias, **how)
         self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
         self.norm = HeadNorm(heads, width)
@@ -70,23 +81,38 @@ class PLSTMGraph(nn.Module):
         nn.init.normal_(self.transition.bias, std=SPREAD, generator=generator)
 
     def gates(self, x: Tensor, graph: DagBatch, edge_features: Tensor | None = None) -> dict[str, Any]:
-        """Source, mark ``(heads, E)``, transition ``(heads, L)`` and direct ``(heads, N)``, in the order of the graph."""
+        """Source, mark ``(heads, E)``, transition ``(heads, L)`` and direct ``(heads, N)``, in the order of the graph.
+
+        With channels ``(heads, E, J)`` and ``(heads, L, J, J)``.
+        """
         edge = self._edge_features(x, graph, edge_features)
         tail, head = graph.edges.unbind(1)
         before, after = graph.arcs.unbind(1)
         source = torch.sigmoid(self.source(torch.cat([x[tail], edge], -1)))
         mark = torch.sigmoid(self.mark(torch.cat([x[head], edge], -1)))
-        rows = published = self.variant == "reference"
-        node = tail[before] if published else tail[after]
-        t = self.transition(torch.cat([edge[before], edge[after], x[node]], -1)).mT
-        total = FLOOR + column_sums(t, graph, rows=rows)[:, after if rows else before]
-        T = torch.tanh(t) if self.mode == "D" else t / total
+        node = tail[before] if self.variant == "reference" else tail[after]
+        seen = torch.cat([edge[before], edge[after], x[node]], -1)
+        if not isinstance(self.transition, MatrixTransition):
+            t = self.transition(seen).mT
+            T = self._bounded(t, t.abs(), graph)
+        else:
+            O, t, I = self.transition.parts(seen)
+            a = self._bounded(t.transpose(0, 2), t.abs().amax(-1).mT, graph).transpose(0, 2)
+            T = rotated(O, a, I).transpose(0, 1)
+            source, mark = (gate.unflatten(-1, (self.heads, -1)).transpose(1, 2) for gate in (source, mark))
         return {
-            "source": source.mT,
+            "source": source.movedim(-1, 0),
             "transition": T,
-            "mark": mark.mT,
+            "mark": mark.movedim(-1, 0),
             "direct": torch.sigmoid(self.direct(x)).mT,
         }
+
+    def _bounded(self, t: Tensor, sizes: Tensor, graph: DagBatch) -> Tensor:
+        """tanh, or division by the sums of the sizes ``(heads, L)``; t ``(..., heads, L)`` in the same order."""
+        if self.mode == "D":
+            return torch.tanh(t)
+        rows = self.variant == "reference"
+        return t / (FLOOR + column_sums(sizes, graph, rows=rows)[:, graph.arcs[:, 1 if rows else 0]])
 
     def forward(self, x: Tensor, graph: DagBatch, edge_features: Tensor | None = None) -> Tensor:
         gates = self.gates(x, graph, edge_features)
@@ -119,5 +145,5 @@ class PLSTMGraph(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.dim}, {self.heads}, edge_dim={self.edge_dim}, mode={self.mode!r}, variant={self.variant!r}, "
-            f"small_gates={self.small_gates}, backend={self.backend!r}"
+            f"channels={self.channels}, small_gates={self.small_gates}, backend={self.backend!r}"
         )
