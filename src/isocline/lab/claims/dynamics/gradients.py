@@ -144,10 +144,14 @@ def plot(records: list[Record]) -> dict[str, Figure]:
         curve = record.arrays[name][shown]
         ax.plot(steps[shown], curve, color=LOOKS[name])
         words = f"{name}, alpha {record.values['alphas'][name]:.3g}" if name != "none" else "no forcing"
-        below_others = -13 if name == "worst case" else 0  # its curve ends left of another, at the same height
+        below_others = (
+            -13 if name == "worst case" else 0
+        )  # its curve ends left of another, at the same height
         label(ax, steps[shown][-1], curve[-1], words, LOOKS[name], dy=below_others)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set(xlabel="steps back in time", ylabel="gradient, powers of ten", xlim=(0, steps[-1]), ylim=(-44, None))
+    ax.set(
+        xlabel="steps back in time", ylabel="gradient, powers of ten", xlim=(0, steps[-1]), ylim=(-44, None)
+    )
     ax.set_title("Gradients without and with forcing")
     return {"gradients": figure}
 
