@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .blocks import aligned, fill, force, force_back, read, read_forcing, strided, write
-from .compiling import compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined
 from .simd import VECTOR_BYTES, load, store, total
 from .steps import (
     UNITS,
@@ -73,20 +73,20 @@ def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
         if block == begin or low == 0:
             pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
             prepare(theta, M, G, clipped, prepared)
-        read(state, 0, z0, r, 0, 1, low, high, lanes)
+        read(state, ZERO, z0, r, ZERO, ONE, low, high, lanes)
         for first in range(0, T, SPAN):
             last = min(first + SPAN, T)
-            read_forcing(targets, weights, 0, forcing, weight, r, first, last, low, high, lanes)
+            read_forcing(targets, weights, ZERO, forcing, weight, r, first, last, low, high, lanes)
             if drive[0] != 0:
-                read(added, 0, driving, r, first, last, low, high, lanes)
+                read(added, ZERO, driving, r, first, last, low, high, lanes)
             for step in range(last - first):
-                predict(prepared, M, G, limits, state, 0, states, step * M)
+                predict(prepared, M, G, limits, state, ZERO, states, step * M)
                 for place in range(step * M, step * M + M):
                     if drive[0] != 0:
                         store(states, place, load(states, place) + load(added, place))
                     store(state, place - step * M, load(states, place))
-                force(state, 0, targets, weights, step * D, D, False)
-            write(states, 0, predicted, r, first, last, low, high, lanes)
+                force(state, ZERO, targets, weights, step * D, D)
+            write(states, ZERO, predicted, r, first, last, low, high, lanes)
 
 
 Span = namedtuple("Span", "fed adjoints targets weights outputs signals stride back small")
@@ -120,15 +120,15 @@ def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
     fed, adjoints, targets, weights, _, _, _, _, _ = span
     skip = 1 if first == 0 else 0
     if skip:
-        read(fed, 0, z0, r, 0, 1, low, high, lanes)
+        read(fed, ZERO, z0, r, ZERO, ONE, low, high, lanes)
         fill(targets[: D * lanes], 0)
         fill(weights[: D * lanes], 0)
     before = first + skip - 1
-    read(adjoints, 0, slope, r, first, last, low, high, lanes)
+    read(adjoints, ZERO, slope, r, first, last, low, high, lanes)
     read(fed, skip * M, predicted, r, before, last - 1, low, high, lanes)
     read_forcing(targets, weights, skip * D, forcing, weight, r, before, last - 1, low, high, lanes)
     for step in range(last - first):
-        force(fed, step * M, targets, weights, step * D, D, True)
+        force(fed, step * M, targets, weights, step * D, D)
 
 
 @inlined
@@ -141,7 +141,7 @@ def _sweep(theta, M, D, G, limits, span, steps, gradient):
             store(adjoints, place, load(adjoints, place) + load(back, i))
         pull_back(theta, M, G, limits, fed, adjoints, step * M, back, outputs, signals, stride, step, small)
         force_back(back, targets, weights, step * D, D)
-    weight_gradients(M, G, steps, fed, adjoints, 0, outputs, signals, stride, gradient)
+    weight_gradients(M, G, steps, fed, adjoints, ZERO, outputs, signals, stride, gradient)
 
 
 @compiled
@@ -183,12 +183,12 @@ def _run_back(
             _sweep(prepared, M, D, G, limits, span, last - first, gradient)
             if to_drive[0] != 0:
                 out = strided(to_drive, (R, T, B, M), like)
-                write(span.adjoints, 0, out, r, first, last, low, high, lanes)
+                write(span.adjoints, ZERO, out, r, first, last, low, high, lanes)
             if to_weight[0] != 0:
                 out = strided(to_weight, (R, T, B, D), like)
                 skip = 1 if first == 0 else 0
                 write(span.targets, skip * D, out, r, first + skip - 1, last - 1, low, high, lanes)
-        write(span.back, 0, strided(to_z0, (R, 1, B, M), like), r, 0, 1, low, high, lanes)
+        write(span.back, ZERO, strided(to_z0, (R, ONE, B, M), like), r, ZERO, ONE, low, high, lanes)
         for k in range(2 * M + UNITS * G):
             gradient[k] += total(load(span.small, k))
         turn_back(theta, M, G, clipped, gradient)
@@ -214,11 +214,11 @@ def _parameters(sizes, places, like):
     R, M, L = sizes[0], sizes[3], sizes[4]
     A, W1, W2, h1, h2 = places
     return (
-        strided(A, (R, 1, 1, M), like)[:, 0, 0],
-        strided(W1, (R, 1, M, L), like)[:, 0],
-        strided(W2, (R, 1, L, M), like)[:, 0],
-        strided(h1, (R, 1, 1, M), like)[:, 0, 0],
-        strided(h2, (R, 1, 1, L), like)[:, 0, 0],
+        strided(A, (R, ONE, ONE, M), like)[:, 0, 0],
+        strided(W1, (R, ONE, M, L), like)[:, 0],
+        strided(W2, (R, ONE, L, M), like)[:, 0],
+        strided(h1, (R, ONE, ONE, M), like)[:, 0, 0],
+        strided(h2, (R, ONE, ONE, L), like)[:, 0, 0],
     )
 
 
@@ -227,7 +227,7 @@ def _sequences(sizes, places, like):
     R, T, B, M, _, D = sizes
     z0, forcing, weight, predicted = places
     return (
-        strided(z0, (R, 1, B, M), like),
+        strided(z0, (R, ONE, B, M), like),
         strided(forcing, (R, T, B, D), like),
         strided(weight, (R, T, B, D), like),
         strided(predicted, (R, T, B, M), like),

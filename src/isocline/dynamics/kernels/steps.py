@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blocks import aligned
-from .compiling import inlined
+from .compiling import ONE, ZERO, inlined
 from .simd import clamp, fma, load, spread, store, total, where_above, where_inside, zeros
 
 UNITS = 4  # units computed on together: enough independent sums to keep the arithmetic units busy
@@ -75,7 +75,7 @@ def unpack(theta, A, W1, W2, h1, h2):
 @inlined
 def limits_of(clipped, like):
     """The upper limit of a unit, 1 or infinity; then 1 and -1 for the clipped map, 0 and 0 for the plain one."""
-    values = aligned(3, like)
+    values = aligned(3 * ONE, like)
     values[0] = 1 if clipped else np.inf
     values[1] = 1 if clipped else 0
     values[2] = -values[1]
@@ -238,7 +238,7 @@ def pull_back(theta, M, G, limits, fed, adjoints, here, back, outputs, signals, 
         b = unit_back(v, b, theta, at + 1, limits, outputs, signals, n + 1, gradient)
         c = unit_back(w, c, theta, at + 2, limits, outputs, signals, n + 2, gradient)
         d = unit_back(x, d, theta, at + 3, limits, outputs, signals, n + 3, gradient)
-        add_four_products(theta, at_W2, a, b, c, d, back, 0, M)
+        add_four_products(theta, at_W2, a, b, c, d, back, ZERO, M)
 
 
 @inlined

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import observing
 from .blocks import aligned, fill, summed
-from .compiling import compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined
 from .optimiser import penalise, radam
 from .simd import VECTOR_BYTES, fma, load, spread, store, total, where_number, zeros
 from .steps import (
@@ -58,8 +58,8 @@ def _work(sizes, G, like):
         aligned(M * lanes, like),
         aligned(lanes, like),
         aligned((N * M + N) * lanes, like),
-        aligned(1, like),
-        aligned(1, like),
+        aligned(ONE, like),
+        aligned(ONE, like),
         aligned(theta_size(M, G), like),
     )
 
@@ -177,9 +177,9 @@ def _batch(theta, sizes, G, clipped, missing, series, inputs, rows, P, to_invers
         high = min(low + lanes, sizes.B)
         for lane in range(lanes):
             work.valid[lane] = 1 if low + lane < high else 0
-        read_windows(work.values, series, rows, low, high, 0, T + 1, lanes)
+        read_windows(work.values, series, rows, low, high, ZERO, T + 1, lanes)
         if sizes.K:
-            read_windows(work.given, inputs, rows, low, high, 1, T, lanes)
+            read_windows(work.given, inputs, rows, low, high, ONE, T, lanes)
         _start(theta, sizes, work, at, P)
         _forward(theta, sizes, G, limits, work, at_C)
         squares = squares + _slopes(theta, sizes, work, at, spread(work.scale, 0))
@@ -221,10 +221,11 @@ def advance(
     """
     G = groups_of(sizes.L)
     M, N = sizes.M, sizes.N
-    work = _work(sizes, G, series)
-    gradient = aligned(theta.shape[1], series)
+    like = series[0]
+    work = _work(sizes, G, like)
+    gradient = aligned(theta.shape[1], like)
     at = theta_size(M, G) + M * sizes.K
-    P = aligned(M * N, series)
+    P = aligned(M * N, like)
     to_inverse = np.zeros((M, N))
     B, U, s, V = np.zeros((N, M)), np.zeros((N, M)), np.zeros(M), np.zeros((M, M))
     inverse = np.zeros((M, N))
