@@ -235,17 +235,9 @@ def _sequences(sizes, places, like):
 
 
 def forward(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-) -> Tensor:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool,
+) -> Tensor:  # fmt: skip
     """The predictions; arguments as in ``reference.forced_rollout``, all of one dtype."""
     predicted = forcing.new_empty(*forcing.shape[:-1], z0.shape[-1])
     sizes, like = _sizes(W1, forcing), _LIKE[z0.dtype]
@@ -261,20 +253,9 @@ def forward(
 
 
 def backward(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-    predicted: Tensor,
-    slope: Tensor,
-    wants_weight: bool,
-) -> tuple[Tensor | None, ...]:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool, predicted: Tensor, slope: Tensor, wants_weight: bool,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients of A, W1, W2, h1, h2, z0, weight (None unless wanted) and drive (None if there is none)."""
     found = [torch.empty_like(p) for p in (A, W1, W2, h1, h2, z0)]
     to_weight = torch.zeros_like(forcing) if wants_weight else None

@@ -133,7 +133,7 @@ def advance(
     given = torch.empty(0, 0, dtype=series.dtype) if inputs is None else inputs
     tensors = (runs.theta, runs.moments, runs.squares, losses, runs.stopped)
     arguments = (
-        _sizes(setup),
+        sizes_of(setup),
         setup.clipped,
         bool(series.isnan().any()),
         float(setup.shrinkage),
@@ -152,7 +152,8 @@ def advance(
     return losses
 
 
-def _sizes(setup: Setup) -> training.Sizes:
+def sizes_of(setup: Setup) -> training.Sizes:
+    """What the compiled loop wants to know of a setup."""
     return training.Sizes(
         setup.batch_size,
         setup.sequence_length,
