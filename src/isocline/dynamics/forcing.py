@@ -47,7 +47,8 @@ def forced_rollout(
         check_weights(weight, forcing)
     drive = None if C is None or inputs is None else _drive(C, inputs, forcing)
     kernel = kernel_for(backend, z0)
-    return kernel(A, W1, W2, h1, h2, z0, forcing.detach(), weight, drive, clipped)
+    signal = forcing.detach() if forcing.requires_grad else forcing
+    return kernel(A, W1, W2, h1, h2, z0, signal, weight, drive, clipped)
 
 
 def chunked_rollout(

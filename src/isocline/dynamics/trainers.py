@@ -60,10 +60,7 @@ class CompiledTrainer:
         setup, windows = plan.setup, plan.windows
         self.plan, self.updates = plan, 0
         self.runs = runs.begin(setup, parameters, plan.seeds)
-        self._sizes = training.Sizes(
-            setup.batch_size, setup.sequence_length, setup.latent_dim, setup.hidden_dim, setup.observed_dim,
-            setup.input_dim, setup.observation == "affine", setup.bias,
-        )  # fmt: skip
+        self._sizes = runs.sizes_of(setup)
         self._series, self._starts = windows.rows.numpy(), windows.starts.numpy()
         self._inputs = np.empty((0, 0), np.float32) if windows.inputs is None else windows.inputs.numpy()
         self._missing = bool(np.isnan(self._series).any())

@@ -218,6 +218,17 @@ class TestEveryBackend:
             gradients(p, alpha, backend, **options), gradients(p, alpha, "reference", **options), **EXACT
         )
 
+    @pytest.mark.parametrize("M", [2, 3])
+    @pytest.mark.parametrize("clipped", [True, False])
+    def test_states_at_the_kinks_and_thresholds_of_zero(self, backend, M, clipped):
+        """Sequence 0 is held at the origin, where every unit without a threshold is at its kink."""
+        p = problem(13, M=M, L=6, T=4)
+        p["h2"] = torch.tensor([0.0, -0.0, 0.7, -0.7, 0.0, 1e-30])
+        p["z0"][0], p["forcing"][:, 0] = 0, 0
+        alpha = torch.tensor([1.0, 0.2, 0.2, 0.2]).view(4, 1)
+        wanted = gradients(p, alpha, "reference", clipped=clipped)
+        assert_same(gradients(p, alpha, backend, clipped=clipped), wanted, **EXACT)
+
     def test_strides_do_not_matter(self, backend):
         p = problem(7, L=6, B=5)
 

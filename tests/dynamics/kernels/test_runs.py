@@ -1,5 +1,8 @@
 """The compiled training loop: it equals the eager one step by step, continues exactly, and stops where it
 must.
+
+To compile it takes a dozen seconds. What needs double precision is therefore slow; that it makes the eager loop's
+updates in single precision is among the fast tests of ``test_trainers``.
 """
 
 from dataclasses import replace
@@ -29,7 +32,7 @@ SETUPS = {
 SETUPS = {k: replace(v, sequence_length=23, batch_size=11, shrinkage=0.01) for k, v in SETUPS.items()}
 
 
-def first_parameters(setup, seed=1, dtype=torch.float64):
+def first_parameters(setup, seed=1, dtype=torch.float32):
     g = torch.Generator().manual_seed(seed)
     model = ShallowPLRNN(setup.latent_dim, setup.hidden_dim, setup.clipped, setup.input_dim)
     model.reset_parameters(g)
@@ -42,7 +45,7 @@ def first_parameters(setup, seed=1, dtype=torch.float64):
     return {name: value.detach().to(dtype) for name, value in both.items()}
 
 
-def recording(setup, dtype=torch.float64, holes=True):
+def recording(setup, dtype=torch.float32, holes=True):
     """A random walk with a gap, its inputs, and the rows where a window may start."""
     g = torch.Generator().manual_seed(2)
     series = 0.1 * torch.randn(ROWS, setup.observed_dim, generator=g).cumsum(0).to(dtype)
@@ -100,25 +103,29 @@ def compiled_run(setup, parameters, seeds, alphas, rates=RATES, holes=True):
     return losses, runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETUPS)
 def test_it_is_the_eager_loop_to_rounding(name):
     setup = SETUPS[name]
-    losses, runs = compiled_run(setup, [first_parameters(setup, s) for s in (1, 5)], [7, 8], [0.2, 0.6])
-    assert set(parameters_of(setup, runs)[0]) == set(first_parameters(setup)) == set(setup.shapes)
-    for r, (start, seed, alpha) in enumerate([(1, 7, 0.2), (5, 8, 0.6)]):
-        expected, wanted = eager(setup, first_parameters(setup, start), seed, alpha, RATES)
+    starts = [first_parameters(setup, s, torch.float64) for s in (1, 5)]
+    losses, runs = compiled_run(setup, starts, [7, 8], [0.2, 0.6])
+    assert set(parameters_of(setup, runs)[0]) == set(starts[0]) == set(setup.shapes)
+    for r, (start, seed, alpha) in enumerate(zip(starts, (7, 8), (0.2, 0.6), strict=True)):
+        expected, wanted = eager(setup, start, seed, alpha, RATES)
         # 30 updates in another order of summation: each adds some roundings, the recursion multiplies them
         np.testing.assert_allclose(losses[r], expected, rtol=1e-9)
         for key, value in parameters_of(setup, runs)[r].items():
             torch.testing.assert_close(value, wanted[key], rtol=1e-8, atol=1e-10)
-        moved = max((wanted[k] - v).abs().max() for k, v in first_parameters(setup, start).items())
+        moved = max((wanted[k] - v).abs().max() for k, v in start.items())
         assert moved > 0.01  # it has learned something, too
 
 
+@pytest.mark.slow
 def test_single_precision_is_near_double():
     setup = SETUPS["affine, more channels"]
-    losses, _ = compiled_run(setup, [first_parameters(setup, dtype=torch.float32)], [7], [0.2], RATES[:10])
-    expected, _ = compiled_run(setup, [first_parameters(setup)], [7], [0.2], RATES[:10])
+    losses, _ = compiled_run(setup, [first_parameters(setup)], [7], [0.2], RATES[:10])
+    double = first_parameters(setup, dtype=torch.float64)
+    expected, _ = compiled_run(setup, [double], [7], [0.2], RATES[:10])
     torch.testing.assert_close(losses.double(), expected, rtol=1e-4, atol=0)
 
 
@@ -167,7 +174,7 @@ def test_another_seed_is_another_run_and_the_global_generator_stays():
 
 def test_a_run_that_diverges_stops_with_its_last_good_state():
     setup = replace(SETUPS["identity"], clipped=False)
-    wild = {**first_parameters(setup), "A": torch.full((3,), 1e30)}
+    wild = {**first_parameters(setup), "A": torch.full((3,), 1e30, dtype=torch.float32)}
     good = first_parameters(setup)
     losses, runs = compiled_run(setup, [good, wild], [7, 7], [0.0, 0.0], RATES[:8], holes=False)
     assert runs.stopped.tolist() == [-1, 1]
@@ -213,14 +220,14 @@ def test_small_singular_values_and_the_gradient_of_the_inverse(seed, shape):
     np.testing.assert_allclose(pinv_gradient(B.detach().numpy(), inverse, slope.numpy()), wanted, **close)
 
 
-SERIES = torch.zeros(ROWS, 3, dtype=torch.float64)
+SERIES = torch.zeros(ROWS, 3, dtype=torch.float32)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"series": SERIES[:, :2]}, r"series: want \(rows, 3\), got \(300, 2\)"),
-        ({"series": SERIES.float()}, r"series: want torch.float64, as the runs, got torch.float32"),
+        ({"series": SERIES.double()}, r"series: want torch.float32, as the runs, got torch.float64"),
         ({"inputs": torch.zeros(ROWS, 1)}, r"inputs: want None, got \(300, 1\)"),
         ({"starts": torch.tensor([277])}, r"starts: want rows from 0 to 276, got \[277\]"),
         ({"starts": torch.tensor([], dtype=torch.int64)}, r"starts: want rows from 0 to 276, got none"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from isocline.datasets.chaotic import lorenz63
 from isocline.dynamics import Reconstructor
 from isocline.lab import Missing, Options, Record, run_claims
 from isocline.lab.claim import SCALES, Scale
@@ -33,6 +34,17 @@ def made_up(claim, scale, seeds=3, **values):
 
     settings = claim.scales[scale].settings
     return [Record(dict(s), seed, values_of(seed), arrays(), 60.0) for s in settings for seed in range(seeds)]
+
+
+def test_the_orbit_to_test_on_is_in_the_frame_of_the_one_to_train_on():
+    """Both come standardised by their own means, which differ by a tenth of a deviation here."""
+    train, test, dt = fits.series_of({"data": "lorenz63", "samples": 3000})
+    own = lorenz63(3000, noise=0.05, seed=1)
+    raw = lorenz63(3000, seed=2, standardize=False).series
+    assert dt == 0.01
+    np.testing.assert_array_equal(train, own.series)
+    np.testing.assert_allclose(test * own.scale + own.mean, raw, atol=1e-9)
+    assert np.abs(test.mean(0)).max() > 0.1
 
 
 @pytest.mark.parametrize("scale", SCALES)

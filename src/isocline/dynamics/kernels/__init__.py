@@ -34,12 +34,13 @@ def availability() -> dict[str, str]:
 
 def kernel_for(backend: str, like: Tensor) -> Kernel:
     """The kernel called ``backend``; ``auto`` takes the fastest that is right for like's device and dtype."""
-    if backend not in BACKENDS:
-        check_choice("backend", backend, BACKENDS)
+    if backend == "auto" and like.is_cpu and like.dtype in (torch.float32, torch.float64):
+        return fused.forced_rollout  # the usual case: at three states every microsecond shows
+    check_choice("backend", backend, BACKENDS)
     device, compiled = like.device.type, like.dtype in (torch.float32, torch.float64)
     if backend == "auto":
         cuda = device == "cuda" and like.dtype == torch.float32 and find_spec("triton") is not None
-        backend = "cpu" if device == "cpu" and compiled else "triton" if cuda else "reference"
+        backend = "triton" if cuda else "reference"
     if backend == "reference":
         return reference.forced_rollout
     if backend == "parallel":

@@ -92,16 +92,15 @@ def read_forcing(targets, weights, place, forcing, weight, r, first, last, low, 
 
 
 @inlined
-def force(states, here, targets, weights, place, columns, keep):
+def force(states, here, targets, weights, place, columns):
     """``z~ = (1 - w) z + w target`` for the first ``columns`` vectors of the state at ``here``, in place.
 
-    ``keep`` leaves ``target - z`` in the target's place, for ``force_back``.
+    Leaves ``target - z`` in the target's place, for ``force_back``.
     """
     for i in range(columns):
         z, w, target = load(states, here + i), load(weights, place + i), load(targets, place + i)
         store(states, here + i, fma(w, target, z - w * z))
-        if keep:
-            store(targets, place + i, target - z)
+        store(targets, place + i, target - z)
 
 
 @inlined

@@ -12,12 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache
 
 SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 ).hexdigest()
+
+
+ZERO, ONE = (
+    np.int64(0),
+    np.int64(1),
+)  # for a literal number numba would compile what it is passed to once more
 
 
 def inlined(function: Callable[..., Any]) -> Any:

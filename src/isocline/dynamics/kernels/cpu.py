@@ -25,9 +25,21 @@ import torch
 from torch import Tensor
 
 from .blocks import aligned, fill, force, force_back, read, read_forcing, strided, write
-from .compiling import compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined
 from .simd import VECTOR_BYTES, load, store, total
-from .steps import UNITS, cut_of, groups_of, pack, predict, pull_back, theta_size, unpack, weight_gradients
+from .steps import (
+    UNITS,
+    groups_of,
+    limits_of,
+    pack,
+    predict,
+    prepare,
+    pull_back,
+    theta_size,
+    turn_back,
+    unpack,
+    weight_gradients,
+)
 
 CACHE = 1 << 20  # bytes that the units' outputs and signals of a block of time may take
 SPAN = 32  # steps in a block of time of the forward run
@@ -48,7 +60,8 @@ def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
     lanes = VECTOR_BYTES // like.itemsize
     blocks = (B + lanes - 1) // lanes
     theta = aligned(theta_size(M, G), like)
-    cut = cut_of(clipped, like)
+    prepared = aligned(len(theta), like)
+    limits = limits_of(clipped, like)
     state = aligned(M * lanes, like)
     states = aligned(SPAN * M * lanes, like)
     added = aligned(SPAN * M * lanes, like)
@@ -59,20 +72,21 @@ def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
         high = min(low + lanes, B)
         if block == begin or low == 0:
             pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
-        read(state, 0, z0, r, 0, 1, low, high, lanes)
+            prepare(theta, M, G, clipped, prepared)
+        read(state, ZERO, z0, r, ZERO, ONE, low, high, lanes)
         for first in range(0, T, SPAN):
             last = min(first + SPAN, T)
-            read_forcing(targets, weights, 0, forcing, weight, r, first, last, low, high, lanes)
+            read_forcing(targets, weights, ZERO, forcing, weight, r, first, last, low, high, lanes)
             if drive[0] != 0:
-                read(added, 0, driving, r, first, last, low, high, lanes)
+                read(added, ZERO, driving, r, first, last, low, high, lanes)
             for step in range(last - first):
-                predict(theta, M, G, cut, state, 0, states, step * M)
+                predict(prepared, M, G, limits, state, ZERO, states, step * M)
                 for place in range(step * M, step * M + M):
                     if drive[0] != 0:
                         store(states, place, load(states, place) + load(added, place))
                     store(state, place - step * M, load(states, place))
-                force(state, 0, targets, weights, step * D, D, False)
-            write(states, 0, predicted, r, first, last, low, high, lanes)
+                force(state, ZERO, targets, weights, step * D, D)
+            write(states, ZERO, predicted, r, first, last, low, high, lanes)
 
 
 Span = namedtuple("Span", "fed adjoints targets weights outputs signals stride back small")
@@ -106,37 +120,40 @@ def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
     fed, adjoints, targets, weights, _, _, _, _, _ = span
     skip = 1 if first == 0 else 0
     if skip:
-        read(fed, 0, z0, r, 0, 1, low, high, lanes)
+        read(fed, ZERO, z0, r, ZERO, ONE, low, high, lanes)
         fill(targets[: D * lanes], 0)
         fill(weights[: D * lanes], 0)
     before = first + skip - 1
-    read(adjoints, 0, slope, r, first, last, low, high, lanes)
+    read(adjoints, ZERO, slope, r, first, last, low, high, lanes)
     read(fed, skip * M, predicted, r, before, last - 1, low, high, lanes)
     read_forcing(targets, weights, skip * D, forcing, weight, r, before, last - 1, low, high, lanes)
     for step in range(last - first):
-        force(fed, step * M, targets, weights, step * D, D, True)
+        force(fed, step * M, targets, weights, step * D, D)
 
 
 @inlined
-def _sweep(theta, M, D, G, cut, span, steps, gradient):
+def _sweep(theta, M, D, G, limits, span, steps, gradient):
     """The adjoint over a block of time, last step first, from ``span.back`` to ``span.back``."""
     fed, adjoints, targets, weights, outputs, signals, stride, back, small = span
     for step in range(steps - 1, -1, -1):
         for i in range(M):
             place = step * M + i
             store(adjoints, place, load(adjoints, place) + load(back, i))
-        pull_back(theta, M, G, cut, fed, adjoints, step * M, back, outputs, signals, stride, step, small)
+        pull_back(theta, M, G, limits, fed, adjoints, step * M, back, outputs, signals, stride, step, small)
         force_back(back, targets, weights, step * D, D)
-    weight_gradients(M, G, steps, fed, adjoints, 0, outputs, signals, stride, gradient)
+    weight_gradients(M, G, steps, fed, adjoints, ZERO, outputs, signals, stride, gradient)
 
 
 @compiled
-def _run_back(sizes, parameters, sequences, slope, clipped, like, steps, gradients, outs, begin, end):
+def _run_back(
+    sizes, parameters, sequences, slope, clipped, like, steps, gradients, found, outs, begin, end
+):  # fmt: skip
     """The adjoint of ``_run`` for ``slope`` = dl/dz, blocks begin .. end, in blocks of time of ``steps``
     steps.
 
     Fills gradients ``(blocks, theta)`` and ``outs``: dl/dz_0 and, where they have an address, the slopes
-    along the forcing weights and the drive.
+    along the forcing weights and the drive. A call that does all blocks, or that comes after them and does
+    none, adds them up into ``found``, the gradients of the parameters.
     """
     R, T, B, M, L, D = sizes
     G = groups_of(L)
@@ -147,13 +164,15 @@ def _run_back(sizes, parameters, sequences, slope, clipped, like, steps, gradien
     lanes = VECTOR_BYTES // like.itemsize
     blocks = (B + lanes - 1) // lanes
     theta = aligned(theta_size(M, G), like)
-    cut = cut_of(clipped, like)
+    prepared = aligned(len(theta), like)
+    limits = limits_of(clipped, like)
     span = _span(steps, M, D, G, lanes, like)
     for block in range(begin, end):
         r, low = block // blocks, block % blocks * lanes
         high = min(low + lanes, B)
         if block == begin or low == 0:
             pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
+            prepare(theta, M, G, clipped, prepared)
         gradient = gradients[block]
         fill(gradient, 0)
         fill(span.small, 0)
@@ -161,20 +180,23 @@ def _run_back(sizes, parameters, sequences, slope, clipped, like, steps, gradien
         for first in range((T - 1) // steps * steps, -1, -steps):
             last = min(first + steps, T)
             _read_span(span, given, arriving, M, D, r, first, last, low, high, lanes)
-            _sweep(theta, M, D, G, cut, span, last - first, gradient)
+            _sweep(prepared, M, D, G, limits, span, last - first, gradient)
             if to_drive[0] != 0:
                 out = strided(to_drive, (R, T, B, M), like)
-                write(span.adjoints, 0, out, r, first, last, low, high, lanes)
+                write(span.adjoints, ZERO, out, r, first, last, low, high, lanes)
             if to_weight[0] != 0:
                 out = strided(to_weight, (R, T, B, D), like)
                 skip = 1 if first == 0 else 0
                 write(span.targets, skip * D, out, r, first + skip - 1, last - 1, low, high, lanes)
-        write(span.back, 0, strided(to_z0, (R, 1, B, M), like), r, 0, 1, low, high, lanes)
+        write(span.back, ZERO, strided(to_z0, (R, ONE, B, M), like), r, ZERO, ONE, low, high, lanes)
         for k in range(2 * M + UNITS * G):
             gradient[k] += total(load(span.small, k))
+        turn_back(theta, M, G, clipped, gradient)
+    if end == R * blocks and (begin == 0 or begin == end):
+        _sum_blocks(sizes, gradients, found, like)
 
 
-@compiled
+@inlined
 def _sum_blocks(sizes, gradients, places, like):
     """Add up the blocks of each run, in their order, and unpack into the parameters' gradients."""
     A, W1, W2, h1, h2 = _parameters(sizes, places, like)
@@ -192,11 +214,11 @@ def _parameters(sizes, places, like):
     R, M, L = sizes[0], sizes[3], sizes[4]
     A, W1, W2, h1, h2 = places
     return (
-        strided(A, (R, 1, 1, M), like)[:, 0, 0],
-        strided(W1, (R, 1, M, L), like)[:, 0],
-        strided(W2, (R, 1, L, M), like)[:, 0],
-        strided(h1, (R, 1, 1, M), like)[:, 0, 0],
-        strided(h2, (R, 1, 1, L), like)[:, 0, 0],
+        strided(A, (R, ONE, ONE, M), like)[:, 0, 0],
+        strided(W1, (R, ONE, M, L), like)[:, 0],
+        strided(W2, (R, ONE, L, M), like)[:, 0],
+        strided(h1, (R, ONE, ONE, M), like)[:, 0, 0],
+        strided(h2, (R, ONE, ONE, L), like)[:, 0, 0],
     )
 
 
@@ -205,7 +227,7 @@ def _sequences(sizes, places, like):
     R, T, B, M, _, D = sizes
     z0, forcing, weight, predicted = places
     return (
-        strided(z0, (R, 1, B, M), like),
+        strided(z0, (R, ONE, B, M), like),
         strided(forcing, (R, T, B, D), like),
         strided(weight, (R, T, B, D), like),
         strided(predicted, (R, T, B, M), like),
@@ -213,45 +235,27 @@ def _sequences(sizes, places, like):
 
 
 def forward(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-) -> Tensor:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool,
+) -> Tensor:  # fmt: skip
     """The predictions; arguments as in ``reference.forced_rollout``, all of one dtype."""
     predicted = forcing.new_empty(*forcing.shape[:-1], z0.shape[-1])
     sizes, like = _sizes(W1, forcing), _LIKE[z0.dtype]
     parameters = _places(A, W1, W2, h1, h2)
     sequences = (_row(z0), _sequence(forcing), _spread(weight), _sequence(predicted))
     driving = _ABSENT if drive is None else _sequence(drive)
-    share(
-        lambda begin, end: _run(sizes, parameters, sequences, driving, clipped, like, begin, end),
-        blocks_of(W1, forcing),
-    )
+
+    def work(begin: int, end: int) -> None:
+        _run(sizes, parameters, sequences, driving, clipped, like, begin, end)
+
+    share(work, _blocks(sizes, like))
     return predicted
 
 
 def backward(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-    predicted: Tensor,
-    slope: Tensor,
-    wants_weight: bool,
-) -> tuple[Tensor | None, ...]:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool, predicted: Tensor, slope: Tensor, wants_weight: bool,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients of A, W1, W2, h1, h2, z0, weight (None unless wanted) and drive (None if there is none)."""
     found = [torch.empty_like(p) for p in (A, W1, W2, h1, h2, z0)]
     to_weight = torch.zeros_like(forcing) if wants_weight else None
@@ -265,18 +269,20 @@ def backward(
         _ABSENT if to_weight is None else _sequence(to_weight),
         _ABSENT if to_drive is None else _sequence(to_drive),
     )
-    M, L = sizes[3:5]
+    values = _places(*found[:5])
+    _, T, _, M, L, _ = sizes
     G = -(-L // UNITS)
-    steps = max(8, min(16, sizes[1], CACHE // (2 * VECTOR_BYTES * UNITS * G)))
-    blocks = blocks_of(W1, forcing)
+    steps = max(8, min(16, T, CACHE // (2 * VECTOR_BYTES * UNITS * G)))
+    blocks = _blocks(sizes, like)
     gradients = np.empty((blocks, 2 * M + UNITS * G * (1 + 2 * M)), like.dtype)
-    share(
-        lambda begin, end: _run_back(
-            sizes, parameters, sequences, arriving, clipped, like, steps, gradients, outs, begin, end
-        ),
-        blocks,
-    )
-    _sum_blocks(sizes, gradients, _places(*found[:5]), like)
+
+    def work(begin: int, end: int) -> None:
+        _run_back(
+            sizes, parameters, sequences, arriving, clipped, like, steps, gradients, values, outs, begin, end
+        )
+
+    if share(work, blocks) > 1:
+        work(blocks, blocks)
     if to_weight is not None:
         to_weight = to_weight.masked_fill_(forcing.isnan(), 0).sum_to_size(weight.shape)
     return *found, to_weight, to_drive
@@ -327,20 +333,24 @@ def _spread(weight: Tensor) -> Place:
     return (weight.data_ptr(), *_PADDING[len(strides)], *strides)
 
 
-def blocks_of(W1: Tensor, forcing: Tensor) -> int:
+def _blocks(sizes: Sizes, like: np.ndarray) -> int:
     """How many blocks of sequences there are to share among threads."""
-    return _sizes(W1, forcing)[0] * -(-forcing.shape[-2] * forcing.element_size() // VECTOR_BYTES)
+    return sizes[0] * -(-sizes[2] * like.itemsize // VECTOR_BYTES)
 
 
-def share(work: Callable[[int, int], None], blocks: int) -> None:
-    """Give each thread an equal part of the blocks; the result does not depend on how many there are."""
+def share(work: Callable[[int, int], None], blocks: int) -> int:
+    """Give each thread an equal part of the blocks; the result does not depend on how many there are.
+
+    Returns the number of threads.
+    """
     threads = min(torch.get_num_threads(), blocks)
     if threads == 1:
         work(0, blocks)
-        return
+        return 1
     cuts = [blocks * n // threads for n in range(threads + 1)]
     for _ in _pool(threads).map(work, cuts[:-1], cuts[1:]):
         pass
+    return threads
 
 
 @cache

@@ -31,36 +31,17 @@ def forced_rollout(*arguments: Any) -> Tensor:
 
 @torch.library.custom_op("isocline::forced_rollout", mutates_args=(), device_types="cpu")
 def registered(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-) -> Tensor:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool,
+) -> Tensor:  # fmt: skip
     return cpu.forward(A, W1, W2, h1, h2, z0, forcing, weight, drive, clipped)
 
 
 @torch.library.custom_op("isocline::forced_rollout_backward", mutates_args=(), device_types="cpu")
 def registered_backward(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-    predicted: Tensor,
-    slope: Tensor,
-    wants_weight: bool,
-) -> Gradients:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool, predicted: Tensor, slope: Tensor, wants_weight: bool,
+) -> Gradients:  # fmt: skip
     found = cpu.backward(
         A, W1, W2, h1, h2, z0, forcing, weight, drive, clipped, predicted, slope, wants_weight
     )

@@ -93,17 +93,9 @@ def _residual(ahead: Tensor, fed: Tensor) -> float:
 
 
 def forced_rollout(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-) -> Tensor:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool,
+) -> Tensor:  # fmt: skip
     """Predictions; arguments as in ``reference.forced_rollout``.
 
     Sequential where Newton does not converge.

@@ -13,17 +13,9 @@ from ..recursion import teacher_forced
 
 
 def forced_rollout(
-    A: Tensor,
-    W1: Tensor,
-    W2: Tensor,
-    h1: Tensor,
-    h2: Tensor,
-    z0: Tensor,
-    forcing: Tensor,
-    weight: Tensor,
-    drive: Tensor | None,
-    clipped: bool,
-) -> Tensor:
+    A: Tensor, W1: Tensor, W2: Tensor, h1: Tensor, h2: Tensor, z0: Tensor, forcing: Tensor, weight: Tensor,
+    drive: Tensor | None, clipped: bool,
+) -> Tensor:  # fmt: skip
     """Predictions ``([R,] T, B, M)``. Shapes as in ``dynamics.forced_rollout``; weight broadcasts to forcing;
     drive ``([R,] T, B, M)`` is added to every prediction.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..._core.checks import check_choice, check_number, wrong
 from . import training
 from .cpu import share
-from .steps import groups_of, pack, theta_size, unpack
+from .steps import UNITS
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Setup:
     def size(self) -> int:
         """Values that a run's parameters take."""
         rest = [shape for name, shape in self.shapes.items() if name in ("C", "B", "lift", "b")]
-        return theta_size(self.latent_dim, groups_of(self.hidden_dim)) + sum(int(np.prod(s)) for s in rest)
+        return sum(_map_parts(self)) + sum(int(np.prod(s)) for s in rest)
 
 
 @dataclass
@@ -99,24 +99,14 @@ def begin(setup: Setup, parameters: Sequence[Mapping[str, Tensor]], seeds: Seque
                 raise wrong(f"parameters[{name!r}]", f"shape {shape}", got)
     theta = torch.zeros(len(parameters), setup.size, dtype=parameters[0]["A"].dtype)
     for row, given in zip(theta, parameters, strict=True):
-        values = [given[name].detach().cpu().to(theta.dtype).contiguous() for name in setup.shapes]
-        A, W1, W2, h1, h2 = (value.numpy() for value in values[:5])
-        pack(A, W1, W2, h1, h2, row.numpy()[: _map_size(setup)])
-        for part, value in zip(_rest(setup, row), values[5:], strict=True):
-            part.copy_(value)
+        _pack(setup, row, {name: given[name].detach().cpu().to(theta.dtype) for name in setup.shapes})
     stopped = torch.full((len(seeds),), -1)
     return Runs(theta, torch.zeros_like(theta), torch.zeros_like(theta), torch.tensor(list(seeds)), stopped)
 
 
 def parameters_of(setup: Setup, runs: Runs) -> list[dict[str, Tensor]]:
     """The parameters of every run by name: copies."""
-    found = []
-    for row in runs.theta:
-        first = [row.new_empty(shape) for shape in list(setup.shapes.values())[:5]]
-        unpack(row.numpy()[: _map_size(setup)], *(value.numpy() for value in first))
-        values = [*first, *(part.clone() for part in _rest(setup, row))]
-        found.append(dict(zip(setup.shapes, values, strict=True)))
-    return found
+    return [_unpack(setup, row) for row in runs.theta]
 
 
 def advance(
@@ -143,7 +133,7 @@ def advance(
     given = torch.empty(0, 0, dtype=series.dtype) if inputs is None else inputs
     tensors = (runs.theta, runs.moments, runs.squares, losses, runs.stopped)
     arguments = (
-        _sizes(setup),
+        sizes_of(setup),
         setup.clipped,
         bool(series.isnan().any()),
         float(setup.shrinkage),
@@ -162,7 +152,8 @@ def advance(
     return losses
 
 
-def _sizes(setup: Setup) -> training.Sizes:
+def sizes_of(setup: Setup) -> training.Sizes:
+    """What the compiled loop wants to know of a setup."""
     return training.Sizes(
         setup.batch_size,
         setup.sequence_length,
@@ -190,12 +181,37 @@ def _check(setup: Setup, runs: Runs, series: Tensor, starts: Tensor, inputs: Ten
         raise wrong("starts", f"rows from 0 to {last}", "none" if len(starts) == 0 else starts.tolist())
 
 
-def _map_size(setup: Setup) -> int:
-    return theta_size(setup.latent_dim, groups_of(setup.hidden_dim))
+def _map_parts(setup: Setup) -> list[int]:
+    """How many values A, h1, h2, W1 and W2 take in a packed row, the units filled up to whole groups of four."""
+    M, L = setup.latent_dim, -(-setup.hidden_dim // UNITS) * UNITS
+    return [M, M, L, L * M, L * M]
 
 
-def _rest(setup: Setup, row: Tensor) -> list[Tensor]:
+def _pack(setup: Setup, row: Tensor, values: Mapping[str, Tensor]) -> None:
+    """Write parameters by name into a packed row of zeros; for its layout see ``steps``."""
+    A, h1, h2, W1, W2 = row[: sum(_map_parts(setup))].split(_map_parts(setup))
+    A.copy_(values["A"])
+    h1.copy_(values["h1"])
+    h2[: setup.hidden_dim] = values["h2"]
+    for part, W in ((W1, values["W1"].mT), (W2, values["W2"])):
+        filled = W.new_zeros(len(h2), setup.latent_dim)
+        filled[: setup.hidden_dim] = W
+        part.view(-1, setup.latent_dim, UNITS).copy_(filled.view(-1, UNITS, setup.latent_dim).mT)
+    for name, part in _rest(setup, row).items():
+        part.copy_(values[name])
+
+
+def _unpack(setup: Setup, row: Tensor) -> dict[str, Tensor]:
+    """The parameters of a packed row by name: copies."""
+    A, h1, h2, *both = row[: sum(_map_parts(setup))].split(_map_parts(setup))
+    M, L = setup.latent_dim, setup.hidden_dim
+    W1, W2 = (part.view(-1, M, UNITS).mT.reshape(-1, M)[:L] for part in both)
+    values = {"A": A, "W1": W1.mT, "W2": W2, "h1": h1, "h2": h2[:L], **_rest(setup, row)}
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()}
+
+
+def _rest(setup: Setup, row: Tensor) -> dict[str, Tensor]:
     """The parameters after those of the map, as views of a packed row."""
-    shapes = list(setup.shapes.values())[5:]
-    parts = row[_map_size(setup) :].split([int(np.prod(shape)) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    shapes = dict(list(setup.shapes.items())[5:])
+    parts = row[sum(_map_parts(setup)) :].split([int(np.prod(shape)) for shape in shapes.values()])
+    return {name: part.view(shapes[name]) for name, part in zip(shapes, parts, strict=True)}

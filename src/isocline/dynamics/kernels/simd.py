@@ -107,25 +107,40 @@ def fma(typing, a, b, c):
 
 
 @intrinsic
-def relu(typing, a):
-    """``max(a, 0)``; NaN stays NaN."""
+def clamp(typing, a, top):
+    """``min(max(a, 0), top)``; NaN stays NaN."""
 
     def build(context, builder, signature, arguments):
-        zero = ir.Constant(arguments[0].type, None)
-        return builder.select(builder.fcmp_ordered("<", arguments[0], zero), zero, arguments[0])
+        value, upper = arguments
+        zero = ir.Constant(value.type, None)
+        value = builder.select(builder.fcmp_ordered("<", value, zero), zero, value)
+        return builder.select(builder.fcmp_ordered(">", value, upper), upper, value)
 
-    return a(a), build
+    return a(a, top), build
 
 
 @intrinsic
-def where_positive(typing, a, yes):
-    """``yes`` where ``a > 0``, else 0."""
+def where_inside(typing, a, top, yes):
+    """``yes`` where ``0 < a <= top``, else 0."""
+
+    def build(context, builder, signature, arguments):
+        value, upper, chosen = arguments
+        zero = ir.Constant(value.type, None)
+        positive, below = builder.fcmp_ordered(">", value, zero), builder.fcmp_ordered("<=", value, upper)
+        return builder.select(builder.and_(positive, below), chosen, zero)
+
+    return a(a, top, yes), build
+
+
+@intrinsic
+def where_above(typing, a, bottom, yes):
+    """``yes`` where ``a > bottom``, else 0."""
 
     def build(context, builder, signature, arguments):
         zero = ir.Constant(arguments[0].type, None)
-        return builder.select(builder.fcmp_ordered(">", arguments[0], zero), arguments[1], zero)
+        return builder.select(builder.fcmp_ordered(">", *arguments[:2]), arguments[2], zero)
 
-    return a(a, a), build
+    return a(a, bottom, yes), build
 
 
 @intrinsic

@@ -16,17 +16,27 @@ import numpy as np
 
 from . import observing
 from .blocks import aligned, fill, summed
-from .compiling import compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined
 from .optimiser import penalise, radam
 from .simd import VECTOR_BYTES, fma, load, spread, store, total, where_number, zeros
-from .steps import UNITS, cut_of, groups_of, predict, pull_back, theta_size, weight_gradients
+from .steps import (
+    UNITS,
+    groups_of,
+    limits_of,
+    predict,
+    prepare,
+    pull_back,
+    theta_size,
+    turn_back,
+    weight_gradients,
+)
 from .windows import read_windows, window_starts
 
 SPAN = 16  # steps in a block of time of the way back
 
 Sizes = namedtuple("Sizes", "B T M L N K affine bias")
 Work = namedtuple(
-    "Work", "values given signal fed states slopes outputs signals small back valid sums squares alpha scale"
+    "Work", "values given signal fed states slopes outputs signals small back valid sums alpha scale map"
 )
 
 
@@ -48,21 +58,21 @@ def _work(sizes, G, like):
         aligned(M * lanes, like),
         aligned(lanes, like),
         aligned((N * M + N) * lanes, like),
-        aligned(lanes, like),
-        aligned(1, like),
-        aligned(1, like),
+        aligned(ONE, like),
+        aligned(ONE, like),
+        aligned(theta_size(M, G), like),
     )
 
 
 @inlined
-def _forward(theta, sizes, G, cut, work, at_C):
+def _forward(theta, sizes, G, limits, work, at_C):
     """States before and after forcing, from the state fed first."""
     M, K = sizes.M, sizes.K
     signal, D = (work.signal, M) if sizes.affine else (work.values, sizes.N)
-    fed, states, given = work.fed, work.states, work.given  # once: a field taken in the loop costs there
+    fed, states, given, prepared = work.fed, work.states, work.given, work.map  # once: it costs in the loop
     alpha = spread(work.alpha, 0)
     for t in range(sizes.T):
-        predict(theta, M, G, cut, fed, t * M, states, t * M)
+        predict(prepared, M, G, limits, fed, t * M, states, t * M)
         for i in range(M):
             z = load(states, t * M + i)
             for k in range(K):
@@ -76,12 +86,12 @@ def _forward(theta, sizes, G, cut, work, at_C):
 
 
 @inlined
-def _back(theta, sizes, G, cut, work, at_C, gradient):
+def _back(theta, sizes, G, limits, work, at_C, gradient):
     """The adjoint over all steps; leaves dl/dz_0 in ``work.back`` and the whole slopes in ``work.slopes``."""
     M, K, T = sizes.M, sizes.K, sizes.T
     signal, D = (work.signal, M) if sizes.affine else (work.values, sizes.N)
     fed, slopes, back, small = work.fed, work.slopes, work.back, work.small
-    outputs, signals, given = work.outputs, work.signals, work.given
+    outputs, signals, given, prepared = work.outputs, work.signals, work.given, work.map
     stride = UNITS * SPAN + UNITS
     alpha = spread(work.alpha, 0)
     fill(back, 0)
@@ -91,7 +101,7 @@ def _back(theta, sizes, G, cut, work, at_C, gradient):
             here = (first + step) * M
             for i in range(M):
                 store(slopes, here + i, load(slopes, here + i) + load(back, i))
-            pull_back(theta, M, G, cut, fed, slopes, here, back, outputs, signals, stride, step, small)
+            pull_back(prepared, M, G, limits, fed, slopes, here, back, outputs, signals, stride, step, small)
             if first + step > 0:
                 for i in range(D):
                     slope, target = load(back, i), load(signal, (first + step) * D + i)
@@ -150,7 +160,7 @@ def _start(theta, sizes, work, at, P):
 
 
 @inlined
-def _batch(theta, sizes, G, cut, missing, series, inputs, rows, P, to_inverse, work, gradient):
+def _batch(theta, sizes, G, clipped, missing, series, inputs, rows, P, to_inverse, work, gradient):
     """The mean squared error of a batch of windows; its gradient is added to ``gradient``."""
     M, N, T = sizes.M, sizes.N, sizes.T
     at_C = theta_size(M, G)
@@ -158,6 +168,8 @@ def _batch(theta, sizes, G, cut, missing, series, inputs, rows, P, to_inverse, w
     lanes = len(work.valid)
     count = _count(series, rows, sizes) if missing else sizes.B * T * N
     work.scale[0] = 2 / count
+    limits = limits_of(clipped, work.map)
+    prepare(theta[:at_C], M, G, clipped, work.map)
     fill(work.small, 0)
     fill(work.sums, 0)
     squares = zeros(theta)
@@ -165,13 +177,13 @@ def _batch(theta, sizes, G, cut, missing, series, inputs, rows, P, to_inverse, w
         high = min(low + lanes, sizes.B)
         for lane in range(lanes):
             work.valid[lane] = 1 if low + lane < high else 0
-        read_windows(work.values, series, rows, low, high, 0, T + 1, lanes)
+        read_windows(work.values, series, rows, low, high, ZERO, T + 1, lanes)
         if sizes.K:
-            read_windows(work.given, inputs, rows, low, high, 1, T, lanes)
+            read_windows(work.given, inputs, rows, low, high, ONE, T, lanes)
         _start(theta, sizes, work, at, P)
-        _forward(theta, sizes, G, cut, work, at_C)
+        _forward(theta, sizes, G, limits, work, at_C)
         squares = squares + _slopes(theta, sizes, work, at, spread(work.scale, 0))
-        _back(theta, sizes, G, cut, work, at_C, gradient)
+        _back(theta, sizes, G, limits, work, at_C, gradient)
         if sizes.affine:
             observing.start_affine_back(
                 work.back, work.values, N, M, theta, at + N * M, sizes.bias, P, to_inverse, gradient
@@ -180,6 +192,7 @@ def _batch(theta, sizes, G, cut, missing, series, inputs, rows, P, to_inverse, w
             observing.start_identity_back(work.back, work.values, N, M, gradient, at)
     for k in range(2 * M + UNITS * G):
         gradient[k] += total(load(work.small, k))
+    turn_back(theta, M, G, clipped, gradient)
     return total(squares) / count
 
 
@@ -208,11 +221,11 @@ def advance(
     """
     G = groups_of(sizes.L)
     M, N = sizes.M, sizes.N
-    work = _work(sizes, G, series)
-    cut = cut_of(clipped, series)
-    gradient = aligned(theta.shape[1], series)
+    like = series[0]
+    work = _work(sizes, G, like)
+    gradient = aligned(theta.shape[1], like)
     at = theta_size(M, G) + M * sizes.K
-    P = aligned(M * N, series)
+    P = aligned(M * N, like)
     to_inverse = np.zeros((M, N))
     B, U, s, V = np.zeros((N, M)), np.zeros((N, M)), np.zeros(M), np.zeros((M, M))
     inverse = np.zeros((M, N))
@@ -234,7 +247,7 @@ def advance(
                     for n in range(N):
                         P[i * N + n] = inverse[i, n]
             loss = _batch(
-                theta[run], sizes, G, cut, missing, series, inputs, rows, P, to_inverse, work, gradient
+                theta[run], sizes, G, clipped, missing, series, inputs, rows, P, to_inverse, work, gradient
             )
             if sizes.affine:
                 through = observing.pinv_gradient(B, inverse, to_inverse)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STRENGTHS = ("none", "half of critical", "four times critical", "worst case")
 LOOKS = dict(zip(STRENGTHS, (ORANGE, PLUM, SKY, TEAL), strict=True))
 SHOWN = 400  # points of a curve
+FLOOR = -30.0  # powers of ten at which a curve of the picture ends
 
 
 def chaotic_model(updates: int, seed: int) -> tuple[ShallowPLRNN, Tensor]:
@@ -133,16 +134,24 @@ def plot(records: list[Record]) -> dict[str, Figure]:
     figure, (ax,) = new_figure(
         "Size of a gradient that is followed back along one trajectory, without forcing and with three strengths of it, "
         "on a model of Lorenz-63. Critical: the forcing that just offsets the largest Lyapunov exponent. Worst case: "
-        "the paper's alpha*, one minus the inverse of the largest singular value met."
+        "the paper's alpha*, one minus the inverse of the largest singular value met. A curve ends where it falls below "
+        "10⁻³⁰."
     )
     steps = record.arrays["places"] + 1
     for name in STRENGTHS:
-        curve = np.maximum(record.arrays[name], -30)
-        ax.plot(steps, curve, color=LOOKS[name])
+        below = record.arrays[name] < FLOOR
+        shown = slice(int(below.argmax()) if below.any() else len(steps))
+        curve = record.arrays[name][shown]
+        ax.plot(steps[shown], curve, color=LOOKS[name])
         words = f"{name}, alpha {record.values['alphas'][name]:.3g}" if name != "none" else "no forcing"
-        label(ax, steps[-1], curve[-1], words, LOOKS[name])
+        below_others = (
+            -13 if name == "worst case" else 0
+        )  # its curve ends left of another, at the same height
+        label(ax, steps[shown][-1], curve[-1], words, LOOKS[name], dy=below_others)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set(xlabel="steps back in time", ylabel="gradient, powers of ten", xlim=(0, steps[-1]))
+    ax.set(
+        xlabel="steps back in time", ylabel="gradient, powers of ten", xlim=(0, steps[-1]), ylim=(-44, None)
+    )
     ax.set_title("Gradients without and with forcing")
     return {"gradients": figure}
 

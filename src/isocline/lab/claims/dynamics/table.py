@@ -190,7 +190,7 @@ EEG = Claim(
         10_000,
         {
             "tour": (600, 1, "15 seconds, the EEG recording"),
-            "small": (250_000, 5, "an hour on two cores, the EEG recording"),
+            "small": (100_000, 5, "45 minutes on two cores, the EEG recording"),
             "paper": (250_000, 20, "4 hours, the EEG recording"),
         },
     ),
