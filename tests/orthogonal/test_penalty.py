@@ -74,8 +74,11 @@ def test_the_parts_of_all_rows_are_the_whole_with_its_gradient(seed, name, size)
     layer, generator = getattr(Residual(), name), torch.Generator().manual_seed(seed)
     weight = 0.3 * torch.randn(layer.weight.shape, generator=generator)
     weight.requires_grad_()
-    A, unseen = narrow_side(weight[None], shape_of(layer))
-    parts = sum(rows_part(A, rows) for rows in torch.randperm(A.shape[2], generator=generator).split(size))
+    shape = shape_of(layer)
+    n = narrow_side(weight[None], shape)[0].shape[2]
+    drawn = torch.randperm(n, generator=generator).split(size)
+    found = [rows_part(weight[None], shape, rows) for rows in drawn]
+    parts, unseen = sum(part for part, _ in found), found[0][1]
     whole = lorth(weight, layer.stride, layer.dilation, layer.groups, isinstance(layer, nn.ConvTranspose2d))
     torch.testing.assert_close(parts[0] + unseen, whole, rtol=1e-11, atol=0)
     found, wanted = (torch.autograd.grad(value, weight)[0] for value in (parts[0], whole))

@@ -125,8 +125,9 @@ class Standard:
         return (values - self.mean) / self.scale
 
     def invert(self, values: Array) -> Array:
-        """From mean 0 and deviation 1 to the units of the data."""
-        return values * self.scale + self.mean
+        """From mean 0 and deviation 1 to the units of the data; what has diverged out of range is infinite."""
+        with np.errstate(over="ignore"):
+            return values * self.scale + self.mean
 
 
 def split(recorded: Sequence[Recorded], share: float, least: int) -> tuple[list[Recorded], list[Recorded]]:

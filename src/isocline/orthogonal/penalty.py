@@ -101,12 +101,13 @@ class OrthogonalPenalty:
         """Batch by batch the names and their ``L_orth``, or its estimate, ``(B,)``."""
         generator = None if rows is None else torch_generator(derive_seed("rows", self._calls))
         for shape, batch in self._batches.items():
-            weights = torch.stack([_weight(layer) for layer in batch.values()])
+            weights = [_weight(layer) for layer in batch.values()]
             how = (shape.S, shape.D, shape.groups, shape.transposed)
             if rows is None or generator is None:
-                yield list(batch), lorth_each(weights, *how)
-            else:
-                yield list(batch), lorth_sampled(weights, rows, generator, *how)
+                yield list(batch), lorth_each(torch.stack(weights), *how)
+            else:  # one by one: copies of wide weights cost more than they save
+                each = [lorth_sampled(weight[None], rows, generator, *how) for weight in weights]
+                yield list(batch), torch.cat(each)
 
 
 def _own_convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

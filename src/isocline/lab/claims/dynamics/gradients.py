@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ SHOWN = 400  # points of a curve
 FLOOR = -30.0  # powers of ten at which a curve of the picture ends
 
 
+@cache  # two claims look at it
 def chaotic_model(updates: int, seed: int) -> tuple[ShallowPLRNN, Tensor]:
     """A model trained on Lorenz-63 in a second or two, in float64, and states ``(T, M)`` along a test orbit."""
     import torch
