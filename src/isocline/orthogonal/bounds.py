@@ -52,8 +52,8 @@ def certified_bounds(conv: nn.Module, *, grid: int | None = None) -> Bounds:
     """Bounds on the singular values of a convolution for every input size, the upper one for every padding.
 
     Without `grid`, from two moments of the Gram matrices (`isocline.orthogonal.moments`): under a millisecond for 64 x
-    64 x 3 x 3; within 1 % for a nearly orthogonal layer, typically 10 to 30 % above the truth for a trained one, 50 %
-    for noise.
+    64 x 3 x 3; within 1 % for a nearly orthogonal layer, 1 to 14 % above the truth for the trained ones of
+    `benchmarks/orthogonal.py`, 50 % for noise.
 
     With ``grid=n``, n > q - 1 points an axis, q taps an axis of the polyphase kernel: ``sigma_max <= max over the grid
     / cos(pi (q - 1) / (2 n))^d``, 1 % above the truth for k = 3, n = 32; it costs up to the exact spectrum of an n x n

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,9 +16,6 @@ from isocline._core.files import plain
 from isocline.orthogonal.frequencies import block_values, half_grid
 from isocline.orthogonal.operators import Place, dense, place_of
 from isocline.orthogonal.shapes import ConvShape, weight_of
-
-if TYPE_CHECKING:
-    pass
 
 _MOST = 1 << 25  # entries of a matrix that is decomposed whole
 
