@@ -9,8 +9,9 @@ Chaotic Dynamics", ICML 2023.
 0.2
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import analysis, functional, kernels, measures, pictures
@@ -65,14 +66,4 @@ __all__ = [
     "pictures",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name in _WHERE:
-        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __all__, _WHERE, _SUBMODULES)

@@ -5,8 +5,9 @@
 2
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional
@@ -33,14 +34,4 @@ _HOMES = {
     "stop_at_separation": "stopping",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name == "functional":
-        return import_module(".functional", __name__)
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __all__, _HOMES, ("functional",))

@@ -10,8 +10,9 @@ tensor([0., 1., 2.])
 Source: pLSTM, *parallelizable Linear Source Transition Mark networks*, arXiv 2506.11997.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional, kernels
@@ -57,14 +58,4 @@ __all__ = [
     "plstm_graph",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name in _WHERE:
-        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __all__, _WHERE, _SUBMODULES)

@@ -8,8 +8,9 @@ below the best depth for this width
 Source: Roberts, Yaida, Hanin, *The Principles of Deep Learning Theory*, arXiv 2106.10165.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional
@@ -71,16 +72,4 @@ __all__ = [
     "recommend",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name == "functional":
-        return import_module(f".{name}", __name__)
-    if name in _WHERE:
-        value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __all__, _WHERE, ("functional",))
