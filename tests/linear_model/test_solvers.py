@@ -217,6 +217,22 @@ def test_relaxation_separates_and_its_bounds_on_the_margins_hold(kernels, dtype,
     assert (walk.radius >= np.linalg.norm(X, axis=1)).all()
 
 
+@pytest.mark.parametrize(("slab", "early"), [(1.0, True), (0.02, False)], ids=["wide", "narrow"])
+def test_a_long_walk_ends_early_where_the_margin_is_wide(slab, early):
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(100_000, 4)).astype(np.float32)
+    X[:, 0] += slab * np.where(X[:, 0] > 0, 1, -1)
+    rows = with_intercept(X, X[:, 0] > 0)
+    walk = relaxation(rows, cpu, max_passes=500, seed=0)
+    assert walk.separated_at is not None
+    assert walk.low is not None
+    assert walk.low.min() > 0
+    assert walk.plane is not None
+    truth = rows.sign * (X.astype(np.float64) @ walk.plane[0] + walk.plane[1])
+    assert (truth >= walk.low).all()
+    assert (walk.n_passes < 1.2) == early  # a fifth to learn on, and all to look at
+
+
 def test_relaxation_gives_up_on_rows_that_no_plane_separates():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((2000, 3)), rng.random(2000) < 0.5
