@@ -1,13 +1,12 @@
-"""Learn on some rows, look at all, repair a few: large data are separated in hardly more than one pass over
-memory.
+"""Learn on some rows, look at all, repair a few: large data are separated in hardly more than one pass.
 
-1. Relaxation visits rows in random order; a row short of margin one is pulled towards it. The mean of the
-walk over a share of
-   the rows is nearly as good a direction as those rows can give. (With few rows for many columns its last
-   point is better.) Where rows it has not met lie far on the right side, three fifths of the share will do.
-2. One pass over all rows gives every margin, with a bound on its rounding. 3. Relaxation on the rows of small
-margin alone moves theta a little, by ``delta``. By Cauchy-Schwarz no margin fell by more than
-   ``||x_i|| ||delta||``, so that only rows whose margin was smaller have to be looked at again.
+1. Relaxation visits rows in random order; a row short of margin one is pulled towards it. The mean of the walk
+   over a share of the rows is nearly as good a direction as those rows can give. (With few rows for many
+   columns its last point is better.) Where rows it has not met lie far on the right side, three fifths of the
+   share will do.
+2. One pass over all rows gives every margin, with a bound on its rounding.
+3. Relaxation on the rows of small margin alone moves theta a little, by ``delta``. By Cauchy-Schwarz no margin
+   fell by more than ``||x_i|| ||delta||``, so that only rows whose margin was smaller have to be looked at again.
 
 Step 3 repeats until no row is left. Only a margin proved positive for the row as it came counts as separated.
 Source: Agmon 1954 (relaxation); Polyak & Juditsky 1992 (the mean); the cutting planes of step 3 are ours.
