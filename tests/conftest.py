@@ -1,6 +1,7 @@
-"""The ground every test stands on: float64, one thread, deterministic algorithms, no display."""
+"""The ground every test stands on: float64, one thread, deterministic algorithms, no display, files in memory."""
 
 import os
+import shutil
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 GOLDEN = Path(__file__).parent / "golden"
+MEMORY = Path("/dev/shm")  # a disk waits whenever a file is written over, and the tests damage thousands
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
