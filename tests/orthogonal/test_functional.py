@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from isocline.orthogonal import lorth, residual
+from isocline.orthogonal import exists, lorth, residual
 from isocline.orthogonal.functional import lag_gram, lorth_each, polyphase
+from isocline.orthogonal.initial import block_kernel
 
 from .layers import layer, shapes, unrolled
 
@@ -157,6 +158,37 @@ def test_the_closed_form_of_the_gradient():
         for a in range(-4, 5)
     )
     torch.testing.assert_close(torch.autograd.grad(lorth(K), K)[0], want)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**20), shapes(dims=(1, 2)))
+def test_the_curvature_at_an_orthogonal_kernel_is_at_most_eight(seed, shape):
+    """``2 ||dK K^T + K dK^T||^2 <= 8 ||dK||^2`` there, attained by scaling: what a learning rate has to be for."""
+    assume(exists(shape))
+    generator = torch.Generator().manual_seed(seed)
+    K = block_kernel(shape, generator).requires_grad_()
+    price = lorth(K, shape.S, shape.D, shape.groups, shape.transposed)
+    (slope,) = torch.autograd.grad(price, K, create_graph=True)
+
+    def curvature(along):
+        (bent,) = torch.autograd.grad((slope * along).sum(), K, retain_graph=True)
+        return float((bent * along).sum() / along.square().sum())
+
+    assert curvature(torch.randn(K.shape, generator=generator)) <= 8 + 1e-9
+    assert curvature(K.detach()) == pytest.approx(8)
+
+
+def test_wide_layers_in_float32_are_multiplied_by_another_library():
+    """160 rows and more, where oneDNN multiplies: value and gradient within 1e-5 of float64."""
+    K = torch.randn(2, 170, 48, 2, 2, generator=torch.Generator().manual_seed(0)) / 14
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        one = K.to(dtype).requires_grad_()
+        value = lorth_each(one, 2).sum()
+        found.append((value.detach().double(), torch.autograd.grad(value, one)[0].double()))
+    (value, gradient), (wanted, slope) = found
+    assert float(value) == pytest.approx(float(wanted), rel=1e-5)
+    assert float((gradient - slope).norm() / slope.norm()) < 1e-5
 
 
 def test_only_the_weight_is_kept_for_the_backward_of_the_lags():

@@ -149,7 +149,8 @@ def test_threads_share_the_heads(backend, problems):
 @pytest.mark.parametrize("size", [(13, 13), (5, 90)])
 def test_larger_grids_in_parts(backend, size, problems, assert_same, monkeypatch):
     """More nodes than are multiplied together, more columns of a state than are carried together."""
-    from isocline.plstm.kernels import cpu, matrices, states
+    from isocline._core import matrices
+    from isocline.plstm.kernels import cpu, states
 
     assert states.CARRIED // (90 * 16) < 128
     assert matrices.LONG <= 13 * 13 < cpu.CARRIED <= 5 * 90

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isocline._core.matrices import products
 from isocline.orthogonal.shapes import ConvShape, tap_stride, weight_shape
 
 _SMALL = 300  # rows times taps
@@ -82,7 +83,7 @@ class _LagGram(torch.autograd.Function):
 
     @staticmethod
     def forward(A: Tensor) -> Tensor:
-        return _all_at_once(A) if _small(A) else _lag_by_lag(A)
+        return _all_at_once(A) if _small(A) else _tap_by_tap(A)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -99,28 +100,26 @@ def _small(A: Tensor) -> bool:
     return A.shape[1] * prod(A.shape[3:]) <= _SMALL
 
 
-def _lag_by_lag(A: Tensor) -> Tensor:
-    """Only half of the lags, and only where taps meet."""
-    taps = (
-        A.flatten(3).transpose(2, 3).contiguous()
-    )  # (B, r, taps, s): taps taken together are rows side by side
-    pairs, _ = _lags(tuple(A.shape[3:]))
-    return torch.stack([_rows(taps, first) @ _rows(taps, second).mT for first, second in pairs], 1)
-
-
-def _rows(taps: Tensor, chosen: list[int]) -> Tensor:
-    whole = len(chosen) == taps.shape[2]
-    return (taps if whole else taps[:, :, chosen]).flatten(2)
+def _tap_by_tap(A: Tensor) -> Tensor:
+    """Every tap with itself and those behind it, all of them at lags of the half that is asked for."""
+    B, r, _s = A.shape[:3]
+    X, table = _stacked(A), _table(tuple(A.shape[3:]), A.device)
+    taps, zero = len(table), int(prod(2 * n - 1 for n in A.shape[3:]) // 2)
+    found = A.new_zeros(B, zero + 1, r, r)
+    for u in range(taps):
+        met = products(X[:, u * r : (u + 1) * r], X[:, u * r :]).unflatten(2, (taps - u, r)).transpose(1, 2)
+        found.index_add_(1, table[u, u:] - zero, met)
+    return found
 
 
 def _all_at_once(A: Tensor) -> Tensor:
     """The products of every tap with every tap, added up by their lag."""
     B, r, _s = A.shape[:3]
     X = _stacked(A)
-    products = (X @ X.mT).reshape(B, -1, r, X.shape[1] // r, r).transpose(2, 3).flatten(1, 2)
+    met = (X @ X.mT).reshape(B, -1, r, X.shape[1] // r, r).transpose(2, 3).flatten(1, 2)
     lags = _table(tuple(A.shape[3:]), A.device)
     count = prod([2 * n - 1 for n in A.shape[3:]])
-    return products.new_zeros(B, count, r, r).index_add(1, lags.flatten(), products)[:, count // 2 :]
+    return met.new_zeros(B, count, r, r).index_add(1, lags.flatten(), met)[:, count // 2 :]
 
 
 def _spread(grad: Tensor, A: Tensor) -> Tensor:
@@ -138,7 +137,8 @@ def _spread(grad: Tensor, A: Tensor) -> Tensor:
         toeplitz = full.index_select(1, table.flatten()).reshape(B, T, T, r, r).transpose(2, 3)
         spread = (toeplitz.reshape(B, T * r, T * r) @ X).reshape(B, T, r, -1).movedim(1, 3)
         return spread.reshape(A.shape)
-    rows = [full.index_select(1, lags).transpose(1, 2).reshape(B, r, -1) @ X for lags in table]
+    columns, full = X.mT.contiguous(), full.transpose(1, 2).contiguous()
+    rows = [products(full.index_select(2, lags).flatten(2), columns) for lags in table]
     return torch.stack(rows, 3).reshape(A.shape)
 
 
@@ -147,39 +147,22 @@ def _stacked(A: Tensor) -> Tensor:
     return A.flatten(3).movedim(3, 1).flatten(1, 2)
 
 
-Lags = tuple[list[tuple[list[int], list[int]]], list[list[int]]]
-
-
-def _paired(q: tuple[int, ...]) -> Lags:
-    """For every half lag the pairs of taps that meet there, and for every pair of taps the place of its lag among all."""
+def _lags(q: tuple[int, ...], device: torch.device) -> Tensor:
+    """For every tap and every other the place of the lag between them among all, ``(taps, taps)``."""
     taps = list(product(*(range(n) for n in q)))
-    lags = list(product(*(range(1 - n, n) for n in q)))
-    place = {lag: i for i, lag in enumerate(lags)}
-    number = {tap: i for i, tap in enumerate(taps)}
-    pairs: list[tuple[list[int], list[int]]] = []
-    for lag in lags[len(lags) // 2 :]:
-        moved = [tuple(u + a for u, a in zip(tap, lag, strict=True)) for tap in taps]
-        met = [(i, number[to]) for i, to in enumerate(moved) if to in number]
-        pairs.append(([i for i, _ in met], [j for _, j in met]))
-    table = [[place[tuple(v - u for u, v in zip(one, other, strict=True))] for other in taps] for one in taps]
-    return pairs, table
+    place = {lag: i for i, lag in enumerate(product(*(range(1 - n, n) for n in q)))}
+    between = [
+        [place[tuple(v - u for u, v in zip(one, other, strict=True))] for other in taps] for one in taps
+    ]
+    return torch.tensor(between, device=device)
 
 
-def _as_tensor(q: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(_paired(q)[1], device=device)
-
-
-_remembered = lru_cache(maxsize=256)(_paired)
-_remembered_table = lru_cache(maxsize=256)(_as_tensor)
-
-
-def _lags(q: tuple[int, ...]) -> Lags:
-    """`_paired`, remembered; a compiler, which would trace through the memory, does it once anyway."""
-    return _paired(q) if torch.compiler.is_compiling() else _remembered(q)
+_remembered = lru_cache(maxsize=256)(_lags)
 
 
 def _table(q: tuple[int, ...], device: torch.device) -> Tensor:
-    return _as_tensor(q, device) if torch.compiler.is_compiling() else _remembered_table(q, device)
+    """`_lags`, remembered; a compiler, which would trace through the memory, does it once anyway."""
+    return _lags(q, device) if torch.compiler.is_compiling() else _remembered(q, device)
 
 
 def lorth_each(

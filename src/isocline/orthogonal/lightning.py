@@ -22,19 +22,17 @@ class OrthogonalCallback(Callback):
     It comes behind the backward pass, behind the unscaling of mixed precision and before gradients are clipped, so it needs no
     change of the module, and is right with accumulated batches and data-parallel training (not with sharded weights).
     model: the part to regularise; None takes the whole LightningModule. Its value is logged as ``orthogonal_penalty``,
-    `penalty` is the `OrthogonalPenalty` once fitting has begun. weight, every, rows: as there.
+    `penalty` is the `OrthogonalPenalty` once fitting has begun. weight, every: as there.
     """
 
-    def __init__(
-        self, weight: float, every: int = 1, *, rows: int | None = None, model: nn.Module | None = None
-    ) -> None:
-        self.weight, self.every, self.rows, self.model = weight, every, rows, model
+    def __init__(self, weight: float, every: int | None = None, *, model: nn.Module | None = None) -> None:
+        self.weight, self.every, self.model = weight, every, model
         self.penalty: OrthogonalPenalty | None = None
         self._state: dict[str, int] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.penalty = OrthogonalPenalty(self.model or pl_module, self.weight, self.every, rows=self.rows)
+            self.penalty = OrthogonalPenalty(self.model or pl_module, self.weight, self.every)
             if self._state is not None:
                 self.penalty.load_state_dict(self._state)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, log2, prod
 
 import torch
 from torch import Tensor, nn
 
 from isocline._core.checks import check_number, wrong
-from isocline._core.seeds import derive_seed, torch_generator
 from isocline.orthogonal.existence import exists
 from isocline.orthogonal.functional import lorth_each
-from isocline.orthogonal.sampling import lorth_sampled
-from isocline.orthogonal.shapes import CONVOLUTIONS, ConvShape, shape_of
+from isocline.orthogonal.shapes import CONVOLUTIONS, ConvShape, shape_of, tap_stride
+
+ALWAYS = 400  # rows times taps of a layer that is computed at every call
+MOST = 6  # the rarest is computed at one call in 2^6
 
 
 class OrthogonalPenalty:
@@ -24,15 +26,19 @@ class OrthogonalPenalty:
     never enlarges a norm with any other. Layers of one shape are computed together.
 
     weight: lambda of the paper, which tries 1e-5 to 10; there 1e-3 to 0.1 robust, larger costs accuracy, and 1 and more
-    leaves all singular values near 1. L_orth is of fourth order: where ``lr * weight`` is large, or the weights start far from
-    orthogonal, training diverges; start from `orthogonal_`.
-    every: only each `every`-th call computes, and counts `every` times; the others give 0. The mean gradient is the same.
-    rows: None computes L_orth itself, whose cost grows as the cube of the channels: next to nothing up to 200, more than a
-    training step at 512. A number estimates it from so many rows of each layer, another draw at every call: the mean is the
-    same, the cost grows as the square.
+    leaves all singular values near 1.
+    every: at how many calls a layer is computed once; it then counts as many times, so that the mean over calls, and that of
+    the gradient, is the whole penalty. Layers take turns, which spreads the cost. None: each layer at the `pace` of its width,
+    1 up to 33 channels (3 x 3), 64 from 362 on, since L_orth costs as the cube of the channels, and more than the training step
+    itself for 512 on small images. 1: the whole penalty at every call.
+
+    L_orth is of fourth order, and its curvature at an orthogonal kernel 8: plain descent settles there while
+    ``lr * weight * every < 1/4``, and diverges beyond, or from weights far away; start from `orthogonal_`. In data-parallel
+    training every process computes the same from the same weights, so that averaging gradients changes nothing.
 
     Raises TypeError or ValueError for wrong arguments, and for a model in which nothing can be orthogonal.
-    Source: Achour, Malgouyres, Mamalet 2022, section 4 (``L_task + lambda sum L_orth``); `every` and `rows` [ours].
+    Source: Achour, Malgouyres, Mamalet 2022, section 4 (``L_task + lambda sum L_orth``). A regulariser
+    that is evaluated rarely and counted often: Karras et al. 2020 (StyleGAN2, lazy regularization); the paces are ours.
 
     >>> model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 1, stride=2))
     >>> penalty = OrthogonalPenalty(model, weight=0.01)
@@ -41,12 +47,11 @@ class OrthogonalPenalty:
     >>> penalty().backward()
     """
 
-    def __init__(self, model: nn.Module, weight: float, every: int = 1, *, rows: int | None = None) -> None:
+    def __init__(self, model: nn.Module, weight: float, every: int | None = None) -> None:
         if not isinstance(model, nn.Module):
             raise wrong("model", "a torch module", type(model).__name__, error=TypeError)
         self.weight = check_number("weight", weight, least=0)
-        self.every = check_number("every", every, least=1, integer=True)
-        self.rows = None if rows is None else check_number("rows", rows, least=1, integer=True)
+        self.every = None if every is None else check_number("every", every, least=1, integer=True)
         self.skipped: dict[str, str] = {}
         self._batches: dict[ConvShape, dict[str, nn.Module]] = {}
         self._calls = 0
@@ -61,6 +66,8 @@ class OrthogonalPenalty:
         if not self._batches:
             got = "; ".join(f"{name}: {why}" for name, why in self.skipped.items()) or "no convolution"
             raise wrong("model", "at least one convolution that can be orthogonal", got)
+        paces = {name: self.every or pace(shape) for shape, batch in self._batches.items() for name in batch}
+        self._turns = _turns(paces)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -68,26 +75,30 @@ class OrthogonalPenalty:
         return tuple(name for batch in self._batches.values() for name in batch)
 
     def __call__(self) -> Tensor:
-        """The penalty of the weights as they are now, a scalar; 0 where `every` says so."""
-        due = self._calls % self.every == 0
+        """The penalty of the weights as they are now, of the layers whose turn it is; a scalar, 0 where there is none."""
+        due = {name for name, (pace, first) in self._turns.items() if self._calls % pace == first}
         self._calls += 1
-        if not due:
-            (first, *_), *_ = (batch.values() for batch in self._batches.values())
-            return torch.zeros((), device=_weight(first).device)
-        parts = [each.sum() for _, each in self._each(self.rows)]
-        return self.weight * self.every * torch.stack(parts).sum()
+        parts = [
+            self._turns[name][0] * value
+            for names, each in self._each(due)
+            for name, value in zip(names, each.unbind(), strict=True)
+        ]
+        if parts:
+            return self.weight * torch.stack(parts).sum()
+        any_layer = next(layer for batch in self._batches.values() for layer in batch.values())
+        return torch.zeros((), device=_weight(any_layer).device)
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:
-        """``L_orth`` of each layer, unweighted and exact; does not count as a call."""
+        """``L_orth`` of each layer, unweighted; does not count as a call."""
         return {
             name: float(value)
-            for names, each in self._each(None)
+            for names, each in self._each(set(self.layers))
             for name, value in zip(names, each, strict=True)
         }
 
     def state_dict(self) -> dict[str, int]:
-        """How often it was called; with `every` or `rows` a resumed run needs it."""
+        """How often it was called: whose turn it is in a resumed run."""
         return {"calls": self._calls}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -97,17 +108,37 @@ class OrthogonalPenalty:
         words = f"{len(self.layers)} layers in {len(self._batches)} shapes, {len(self.skipped)} skipped"
         return f"OrthogonalPenalty({words}, weight={self.weight:g}, every={self.every})"
 
-    def _each(self, rows: int | None) -> Iterator[tuple[list[str], Tensor]]:
-        """Batch by batch the names and their ``L_orth``, or its estimate, ``(B,)``."""
-        generator = None if rows is None else torch_generator(derive_seed("rows", self._calls))
+    def _each(self, due: set[str]) -> Iterator[tuple[list[str], Tensor]]:
+        """Shape by shape the names of the layers that are due, and their ``L_orth``, ``(B,)``."""
         for shape, batch in self._batches.items():
-            weights = [_weight(layer) for layer in batch.values()]
-            how = (shape.S, shape.D, shape.groups, shape.transposed)
-            if rows is None or generator is None:
-                yield list(batch), lorth_each(torch.stack(weights), *how)
-            else:  # one by one: copies of wide weights cost more than they save
-                each = [lorth_sampled(weight[None], rows, generator, *how) for weight in weights]
-                yield list(batch), torch.cat(each)
+            names = [name for name in batch if name in due]
+            if names:
+                weights = torch.stack([_weight(batch[name]) for name in names])
+                yield names, lorth_each(weights, shape.S, shape.D, shape.groups, shape.transposed)
+
+
+def pace(shape: ConvShape) -> int:
+    """At how many calls a layer is computed once, so that the penalty stays a small part of a training step: 1 to 64.
+
+    L_orth takes some ``1.5 r taps`` multiply-adds a weight, r the smaller of M and ``C S^d`` and taps those of the polyphase
+    kernel; a step takes three for each place and image, and networks halve the sides where they double the channels. So
+    ``(r taps / 400)^2``, to the nearest power of two: with 3 x 3 taps 1 up to 53 channels, 2 at 64, 8 at 128, 32 at 256.
+    Source: [ours].
+
+    >>> [pace(ConvShape(n, n, 3)) for n in (32, 64, 128, 256, 512)]
+    [1, 2, 8, 32, 64]
+    """
+    S = tap_stride(shape)
+    rows = min(shape.M, shape.C * prod(S)) * prod(ceil(k / s) for k, s in zip(shape.k, S, strict=True))
+    return 2 ** min(MOST, max(0, round(2 * log2(rows / ALWAYS))))
+
+
+def _turns(paces: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Of every layer its pace, and the first call at which it is computed: those of one pace are spread evenly."""
+    alike: dict[int, list[str]] = {}
+    for name, n in paces.items():
+        alike.setdefault(n, []).append(name)
+    return {name: (n, n * i // len(names)) for n, names in alike.items() for i, name in enumerate(names)}
 
 
 def _own_convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isocline._core.matrices import LONG, product
+
 from . import paths, states
 from .keeping import full_precision
 from .masks import rows_mask, summed_mask
-from .matrices import LONG, product
 
 NOTHING = (0, 0, 0, 0, 0)  # the shape of states that do not enter
 BLOCK = 8 << 20  # bytes of masks made together: a few fit the cache
