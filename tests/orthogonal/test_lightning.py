@@ -90,17 +90,17 @@ def test_only_the_named_part_is_regularised_and_only_by_its_optimizer():
             return [torch.optim.SGD(part, 0.05) for part in parts]
 
     module = Two()
-    callback = OrthogonalCallback(weight=0.3, model=module.conv)
+    callback = OrthogonalCallback(weight=0.3, every=9, model=module.conv)
     before = module.other.weight.clone()
     _train(module, [callback])
     assert callback.penalty.layers == ("",)
-    assert callback.state_dict() == {"calls": 8}  # once a step, not once an optimiser
+    assert callback.state_dict() == {"turn": 8}  # once a step, not once an optimiser
     assert torch.equal(module.other.weight, before)
 
 
 def test_its_place_between_two_computations_is_kept():
-    first, second = OrthogonalCallback(weight=0.3, every=3), OrthogonalCallback(weight=0.3, every=3)
+    first, second = OrthogonalCallback(weight=0.3, every=17), OrthogonalCallback(weight=0.3, every=17)
     _train(Plain(), [first])
     second.load_state_dict(first.state_dict())
     _train(Plain(), [second])
-    assert second.state_dict() == {"calls": 16}
+    assert second.state_dict() == {"turn": 16}

@@ -121,6 +121,32 @@ def test_equal_layers_are_computed_together(monkeypatch):
     assert seen == [5]
 
 
+@pytest.mark.slow
+# torch 2.13 instantiates every autograd function that it traces, and warns of it
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_it_compiles_whole_once():
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2))
+    penalty, plain = (OrthogonalPenalty(model, weight=0.1, every=1) for _ in range(2))
+    graphs = []
+    compiled = torch.compile(lambda: penalty(), backend=_counting(graphs), fullgraph=True)
+    for _ in range(10):
+        found, wanted = compiled(), plain()
+        torch.testing.assert_close(found, wanted)
+        for pair in zip(
+            *(torch.autograd.grad(x, model.parameters(), allow_unused=True) for x in (found, wanted)),
+            strict=True,
+        ):
+            if pair[1] is not None:
+                torch.testing.assert_close(*pair)
+    assert len(graphs) == 1
+
+
+def _counting(graphs):
+    from torch._dynamo.backends.debugging import aot_eager
+
+    return lambda graph, inputs: graphs.append(graph) or aot_eager(graph, inputs)
+
+
 def test_shared_weights_count_once_under_all_their_names():
     model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
     model[1].weight = model[0].weight

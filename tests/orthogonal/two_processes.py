@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from isocline.orthogonal import OrthogonalCallback, OrthogonalPenalty
 
-WEIGHT, EVERY, BATCH = 0.3, 2, 6
+WEIGHT, EVERY, BATCH = 0.3, 3, 6
 
 
 def network():
@@ -53,7 +53,7 @@ def in_the_loss(rank=0, world=1):
 
 
 def by_callback(rank=0, world=1):
-    """Lightning, with the callback; returns the weights and the penalty's calls."""
+    """Lightning, with the callback; returns the weights and the penalty's turn."""
     from lightning.pytorch import LightningModule, Trainer
 
     class Plain(LightningModule):
@@ -79,7 +79,7 @@ def by_callback(rank=0, world=1):
         mine = DistributedSampler(examples(), world, rank, shuffle=False)  # Lightning's own would shuffle
         trainer.fit(module, DataLoader(examples(), BATCH // world, sampler=mine))
     assert trainer.world_size == world
-    return module.model.state_dict(), callback.state_dict()["calls"]
+    return module.model.state_dict(), callback.state_dict()["turn"]
 
 
 def as_torchrun(rank: int) -> dict[str, str]:
@@ -96,13 +96,13 @@ def half(rank: int, meeting: str) -> dict[str, Any]:
         dist.all_gather(ranks, torch.tensor(rank))
         losses, weights = in_the_loss(rank, 2)
         dist.all_reduce(losses)
-        theirs, calls = by_callback(rank, 2)
+        theirs, turn = by_callback(rank, 2)
         return {
             "ranks": torch.stack(ranks),
             "losses": losses / 2,
             "weights": weights,
             "theirs": theirs,
-            "calls": calls,
+            "turn": turn,
         }
     finally:
         dist.destroy_process_group()

@@ -34,7 +34,8 @@ class OrthogonalPenalty:
 
     L_orth is of fourth order, and its curvature at an orthogonal kernel 8: plain descent settles there while
     ``lr * weight * every < 1/4``, and diverges beyond, or from weights far away; start from `orthogonal_`. In data-parallel
-    training every process computes the same from the same weights, so that averaging gradients changes nothing.
+    training every process computes the same from the same weights, so that averaging gradients changes nothing. Inside of
+    `torch.compile` every turn is a graph of its own: take ``every=1`` there, or add the penalty outside.
 
     Raises TypeError or ValueError for wrong arguments, and for a model in which nothing can be orthogonal.
     Source: Achour, Malgouyres, Mamalet 2022, section 4 (``L_task + lambda sum L_orth``). A regulariser
@@ -54,7 +55,6 @@ class OrthogonalPenalty:
         self.every = None if every is None else check_number("every", every, least=1, integer=True)
         self.skipped: dict[str, str] = {}
         self._batches: dict[ConvShape, dict[str, nn.Module]] = {}
-        self._calls = 0
         for name, layer in _own_convolutions(model):
             answer = exists(layer)
             if answer:
@@ -67,7 +67,7 @@ class OrthogonalPenalty:
             got = "; ".join(f"{name}: {why}" for name, why in self.skipped.items()) or "no convolution"
             raise wrong("model", "at least one convolution that can be orthogonal", got)
         paces = {name: self.every or pace(shape) for shape, batch in self._batches.items() for name in batch}
-        self._turns = _turns(paces)
+        self._turns, self._turn, self._cycle = _turns(paces), 0, max(paces.values())
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -76,8 +76,8 @@ class OrthogonalPenalty:
 
     def __call__(self) -> Tensor:
         """The penalty of the weights as they are now, of the layers whose turn it is; a scalar, 0 where there is none."""
-        due = {name for name, (pace, first) in self._turns.items() if self._calls % pace == first}
-        self._calls += 1
+        due = {name for name, (pace, first) in self._turns.items() if self._turn % pace == first}
+        self._turn = (self._turn + 1) % self._cycle
         parts = [
             self._turns[name][0] * value
             for names, each in self._each(due)
@@ -98,11 +98,11 @@ class OrthogonalPenalty:
         }
 
     def state_dict(self) -> dict[str, int]:
-        """How often it was called: whose turn it is in a resumed run."""
-        return {"calls": self._calls}
+        """Whose turn it is: what a resumed run needs."""
+        return {"turn": self._turn}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._calls = state["calls"]
+        self._turn = state["turn"]
 
     def __repr__(self) -> str:
         words = f"{len(self.layers)} layers in {len(self._batches)} shapes, {len(self.skipped)} skipped"
