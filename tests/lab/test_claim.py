@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from isocline._core.files import plain
 from isocline.lab import Claim, Expected, Measurement, Scale, all_claims, find
-from isocline.lab.claim import RELATIONS, SCALES, source_digest
+from isocline.lab.claim import RELATIONS, SCALES
 
 CLAIMS = all_claims()
 EVERY = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -83,29 +81,6 @@ def test_the_key_does_not_change_with_order_or_scale(task):
     assert list(backwards) != list(task.setting)
     assert replace(task, setting=backwards).key == task.key
     assert replace(task, scale="paper").key == task.key
-
-
-def test_the_key_is_the_same_in_another_process():
-    task = find(["linear_model/worst-case"])[0].tasks("tour")[0]
-    code = "from isocline.lab import find; print(find(['linear_model/worst-case'])[0].tasks('tour')[0].key)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == task.key
-    assert len(task.key) == 16
-
-
-def test_the_digest_covers_the_room_and_its_claims(tmp_path, monkeypatch):
-    """A changed line anywhere in the room, or in any file of its claims, gives another digest."""
-    files = ["isocline_copy/__init__.py", "isocline_copy/room/__init__.py", "isocline_copy/room/one.py"]
-    for name in files:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = source_digest("isocline_copy.room.one", "room")
-    (tmp_path / files[1]).write_text("# changed")
-    source_digest.cache_clear()
-    assert source_digest("isocline_copy.room.one", "room") != before
-    assert source_digest("no.such.module", "no_such_room") == source_digest("nothing", "nowhere")
 
 
 def test_tasks_are_settings_times_seeds(toys, log):

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isocline._core.checks import check_choice, check_number, wrong
+
+from .sources import source_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,34 +179,3 @@ class Task:
     def folder(self, out: Path) -> Path:
         """``out/<room>/<claim>/<scale>/<key>``"""
         return out / self.claim.name / self.scale / self.key
-
-
-@cache
-def source_digest(module: str, room: str) -> str:
-    """sha256 of the code that makes the numbers: the claim's module, or the package of its room's claims, and
-    every file of the room itself.
-
-    A result therefore never outlives the code it came from. Nothing is imported.
-    """
-    package = module.rpartition(".")[0]
-    own = package if package.endswith(f".{room}") else module
-    digest = hashlib.sha256()
-    for path in [*_sources(own), *_sources(f"isocline.{room}")]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _sources(name: str) -> list[Path]:
-    """The Python files of a module or package, in a fixed order; none if there is no such thing."""
-    origin = _origin(name)
-    if origin is None:
-        return []
-    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-
-
-def _origin(module: str) -> Path | None:
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
