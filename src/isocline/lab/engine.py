@@ -9,7 +9,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -181,19 +181,37 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
     for name in ("ray", "ray.util.multiprocessing.pool"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    options["runtime_env"] = {"env_vars": ONE_THREAD}
     options |= {"address": address or "local"}
-    options |= {} if address else {"num_cpus": workers, "include_dashboard": False}
+    if address:
+        options["runtime_env"] = {"env_vars": ONE_THREAD}
+    else:  # workers of our own inherit the variables; a runtime environment would start a second set of them
+        options |= {"num_cpus": workers, "include_dashboard": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ray.init(**options)
+            with _environment({} if address else ONE_THREAD):
+                ray.init(**options)
         except (OSError, RuntimeError, ValueError) as error:
             raise wrong("ray_address", "a Ray cluster that answers", repr(address), str(error)) from error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that processes started inside inherit; ours are afterwards as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _check_answers(address: str | None) -> None:
