@@ -235,7 +235,7 @@ def trained(weight: float, steps: int = 150) -> nn.Sequential:
         orthogonal_(conv)
     parts = [part for conv in convs for part in (conv, nn.ReLU())]
     model = nn.Sequential(*parts, nn.Flatten(), nn.Linear(64 * 49, 10))
-    penalty = OrthogonalPenalty(model, weight=weight)
+    penalty = OrthogonalPenalty(model, weight, every=1)
     data = load_images("fashion-mnist", "train", count=64 * steps)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     for i in range(steps):

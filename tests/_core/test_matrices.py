@@ -38,14 +38,19 @@ def _plain(a, b):
     return (a @ b.mT).square().sum()
 
 
-# torch 2.13 instantiates every autograd function that it traces, and warns of it
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_under_transforms_and_compiled():
+def test_under_transforms():
     """float32 and long, where oneDNN multiplies."""
     a, b = (x.detach() for x in _drawn(LONG, 4, 6, torch.float32))
     many = torch.stack([a, 2 * a, 3 * a])
     each = torch.func.vmap(torch.func.grad(_score), (0, None))
     wanted = torch.func.vmap(torch.func.grad(_plain), (0, None))(many, b)
     torch.testing.assert_close(each(many, b), wanted, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.slow
+# torch 2.13 instantiates every autograd function that it traces, and warns of it
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled():
+    a, b = (x.detach() for x in _drawn(LONG, 4, 6, torch.float32))
     compiled = torch.compile(_score, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(a, b), _plain(a, b), rtol=1e-5, atol=1e-2)

@@ -29,7 +29,7 @@ class OrthogonalPenalty:
     leaves all singular values near 1.
     every: at how many calls a layer is computed once; it then counts as many times, so that the mean over calls, and that of
     the gradient, is the whole penalty. Layers take turns, which spreads the cost. None: each layer at the `pace` of its width,
-    1 up to 33 channels (3 x 3), 64 from 362 on, since L_orth costs as the cube of the channels, and more than the training step
+    1 up to 52 channels (3 x 3), 64 from 299 on, since L_orth costs as the cube of the channels, and more than the training step
     itself for 512 on small images. 1: the whole penalty at every call.
 
     L_orth is of fourth order, and its curvature at an orthogonal kernel 8: plain descent settles there while
@@ -122,7 +122,7 @@ def pace(shape: ConvShape) -> int:
 
     L_orth takes some ``1.5 r taps`` multiply-adds a weight, r the smaller of M and ``C S^d`` and taps those of the polyphase
     kernel; a step takes three for each place and image, and networks halve the sides where they double the channels. So
-    ``(r taps / 400)^2``, to the nearest power of two: with 3 x 3 taps 1 up to 53 channels, 2 at 64, 8 at 128, 32 at 256.
+    ``(r taps / 400)^2``, to the nearest power of two: with 3 x 3 taps 1 up to 52 channels, 2 at 64, 8 at 128, 32 at 256.
     Source: [ours].
 
     >>> [pace(ConvShape(n, n, 3)) for n in (32, 64, 128, 256, 512)]

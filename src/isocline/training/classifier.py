@@ -26,7 +26,8 @@ class Classifier(LightningModule):
 
     penalty: called without arguments at every step, its scalar is added to the loss; where it has ``state_dict`` and
     ``load_state_dict`` its state is kept too. steps_per_epoch: the number of training batches, which the schedule needs.
-    ``history`` is one plain dict an epoch. Raises Diverged when the loss is not finite.
+    ``history`` is one plain dict an epoch; in data-parallel training each process keeps that of its own examples. Raises
+    Diverged when the loss is not finite.
     """
 
     def __init__(

@@ -30,7 +30,8 @@ RATIO = "{}, λ = {:g}: largest singular value of any layer, over that of the tw
 CAPTION = (
     "Left: accuracy on clean images and under PGD (ten steps, L2; the radius is in the title), with λ L_orth added to the loss. "
     "Points are seeds, lines medians; λ = 0 is the same network with the same initial weights and order of examples. Right: the "
-    "largest and smallest singular values over all layers after training, exact, at each layer's own input size."
+    "largest and smallest singular values over all layers after training, exact, at each layer's own input size. The paper's, "
+    "after 400 epochs, are about 1 for λ ≥ 1; a short training ends above it."
 )
 
 
@@ -111,7 +112,7 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     torch.manual_seed(seed)  # the same weights for every lambda
     model, sides = network(setup.shape, setting["stages"], unshuffle_first=len(setting["stages"]) == 2)
     recipe = Recipe(**setting["recipe"] | {"augment": Augment(**setting["augment"]), "seed": seed})
-    penalty = OrthogonalPenalty(model, setting["weight"]) if setting["weight"] else None
+    penalty = OrthogonalPenalty(model, setting["weight"], every=1) if setting["weight"] else None
     try:
         found = fit(
             model,
@@ -215,6 +216,14 @@ ROBUSTNESS = Claim(
             0.8,
             "<=",
             source="section 4: Sigma_max 1.0 against 8.5 (CIFAR-10)",
+        ),
+        Expected(
+            LARGEST.format("Fashion-MNIST", 10),
+            1.0,
+            "~",
+            0.1,
+            source="section 4: about 1 for λ >= 1",
+            scales=("small",),
         ),
         Expected(
             LARGEST.format("CIFAR-10", 1),
