@@ -107,7 +107,7 @@ def _tap_by_tap(A: Tensor) -> Tensor:
     taps, zero = len(table), int(prod(2 * n - 1 for n in A.shape[3:]) // 2)
     found = A.new_zeros(B, zero + 1, r, r)
     for u in range(taps):
-        met = products(X[:, u * r : (u + 1) * r], X[:, u * r :]).unflatten(2, (taps - u, r)).transpose(1, 2)
+        met = products(X[:, u * r : (u + 1) * r], X[:, u * r :]).reshape(B, r, taps - u, r).transpose(1, 2)
         found.index_add_(1, table[u, u:] - zero, met)
     return found
 
