@@ -128,7 +128,12 @@ def spectra() -> str:
         .abs()
         .max()
     )
-    return f"float32; exact values differ from those of the whole grid by {error:.0e}.\n\n{sides.table(columns, rows)}"
+    words = (
+        f"float32; exact values differ from those of the whole grid by {error:.0e}. Nothing that looks at all frequencies comes "
+        "near deel-torchlip's bound, the norm of one 64 x 576 matrix: to multiply the 514 complex matrices of half a grid with "
+        "their own transposes alone takes 8 to 15 ms, their singular values by LAPACK 90."
+    )
+    return f"{words}\n\n{sides.table(columns, rows)}"
 
 
 # The penalty

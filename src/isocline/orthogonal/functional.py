@@ -49,7 +49,10 @@ def polyphase(weight: Tensor, stride: Sequence[int]) -> Tensor:
     channel = len(lead)
     phases = padded.reshape(*lead, weight.shape[channel], *split)
     q_axes, p_axes = range(channel + 1, channel + 2 * d, 2), range(channel + 2, channel + 2 * d + 1, 2)
-    return phases.permute(*range(channel + 1), *p_axes, *q_axes).flatten(channel, channel + d)
+    taps_first = phases.permute(*q_axes, *range(channel + 1), *p_axes).flatten(
+        d + channel
+    )  # as `_stacked` has it
+    return taps_first.movedim(tuple(range(d)), tuple(range(-d, 0)))
 
 
 def narrow_side(weights: Tensor, shape: ConvShape) -> tuple[Tensor, float]:
@@ -139,7 +142,7 @@ def _spread(grad: Tensor, A: Tensor) -> Tensor:
         return spread.reshape(A.shape)
     columns, full = X.mT.contiguous(), full.transpose(1, 2).contiguous()
     rows = [products(full.index_select(2, lags).flatten(2), columns) for lags in table]
-    return torch.stack(rows, 3).reshape(A.shape)
+    return torch.stack(rows, 1).movedim(1, 3).reshape(A.shape)
 
 
 def _stacked(A: Tensor) -> Tensor:

@@ -113,8 +113,9 @@ class OrthogonalPenalty:
         for shape, batch in self._batches.items():
             names = [name for name in batch if name in due]
             if names:
-                weights = torch.stack([_weight(batch[name]) for name in names])
-                yield names, lorth_each(weights, shape.S, shape.D, shape.groups, shape.transposed)
+                weights = [_weight(batch[name]) for name in names]
+                together = torch.stack(weights) if len(weights) > 1 else weights[0][None]
+                yield names, lorth_each(together, shape.S, shape.D, shape.groups, shape.transposed)
 
 
 def pace(shape: ConvShape) -> int:

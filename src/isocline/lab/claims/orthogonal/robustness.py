@@ -226,6 +226,15 @@ ROBUSTNESS = Claim(
             scales=("small",),
         ),
         Expected(
+            LARGEST.format("CIFAR-10 (JPEG)", 10),
+            1.0,
+            "~",
+            0.1,
+            source="section 4: about 1 for λ >= 1",
+            scales=("small",),
+            optional=True,
+        ),
+        Expected(
             LARGEST.format("CIFAR-10", 1),
             1.0,
             "~",
