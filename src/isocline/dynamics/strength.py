@@ -44,8 +44,9 @@ def estimated_alpha(parameters: Mapping[str, Tensor], signals: Tensor, method: s
 def _jacobians(A: Tensor, W1: Tensor, W2: Tensor, h2: Tensor, signals: Tensor, clipped: bool) -> Tensor:
     """As ``maps.shallow_plrnn_jacobian`` at signals ``(T, B, M)``; at missing ones finite numbers without a meaning."""
     found = A.new_empty(*signals.shape, signals.shape[-1])
-    arrays = (t.detach().contiguous().numpy() for t in (A, W1, W2.mT, h2, signals.to(A.dtype)))
-    _differentiate(*arrays, clipped, found.numpy())
+    tensors = (A, W1, W2.mT, h2, signals.to(A.dtype))
+    a, w1, w2, threshold, z = (t.detach().contiguous().numpy() for t in tensors)
+    _differentiate(a, w1, w2, threshold, z, clipped, found.numpy())
     return found
 
 

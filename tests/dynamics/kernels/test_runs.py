@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from isocline.dynamics import AffineObservation, IdentityObservation, ShallowPLRNN
 from isocline.dynamics import functional as F
@@ -30,6 +31,13 @@ SETUPS = {
     "affine, fewer channels": Setup(4, 6, 2, 1, observation="affine", observation_penalty=1e-3),
 }
 SETUPS = {k: replace(v, sequence_length=23, batch_size=11, shrinkage=0.01) for k, v in SETUPS.items()}
+
+
+# What is compiled into others has no door to Python of its own.
+_mixed = njit(lambda seed, counter: mixed(seed, counter))
+_singular_vectors = njit(lambda B: singular_vectors(B))
+_inverse_of = njit(lambda B, U, s, V: inverse_of(B, U, s, V))
+_pinv_gradient = njit(lambda B, P, slope: pinv_gradient(B, P, slope))
 
 
 def first_parameters(setup, seed=1, dtype=torch.float32):
@@ -200,7 +208,7 @@ def test_windows_are_drawn_evenly():
 
 def test_the_generator_is_splitmix64():
     """The first outputs for state 0, as the author's C code prints them."""
-    found = [int(mixed(0, counter)) for counter in range(3)]
+    found = [int(_mixed(0, counter)) for counter in range(3)]
     assert found == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
 
@@ -208,16 +216,16 @@ def test_the_generator_is_splitmix64():
 def test_small_singular_values_and_the_gradient_of_the_inverse(seed, shape):
     g = torch.Generator().manual_seed(seed)
     B, slope = torch.randn(shape, generator=g), torch.randn(shape[::-1], generator=g)
-    U, s, V = singular_vectors(B.numpy())
+    U, s, V = _singular_vectors(B.numpy())
     np.testing.assert_allclose((U * s) @ V.T, B.numpy(), atol=1e-13 * s[0])
     np.testing.assert_allclose(s, torch.linalg.svdvals(B), rtol=1e-9, atol=1e-13)
-    inverse = inverse_of(B.numpy(), U, s, V)
+    inverse = _inverse_of(B.numpy(), U, s, V)
     B.requires_grad_()
     expected = torch.linalg.pinv(B)
     close = {"rtol": 1e-9, "atol": 1e-9 / s[-1] ** 2}  # conditioned as 1 / s_min^2
     np.testing.assert_allclose(inverse, expected.detach(), **close)
     (wanted,) = torch.autograd.grad(expected, B, slope)
-    np.testing.assert_allclose(pinv_gradient(B.detach().numpy(), inverse, slope.numpy()), wanted, **close)
+    np.testing.assert_allclose(_pinv_gradient(B.detach().numpy(), inverse, slope.numpy()), wanted, **close)
 
 
 SERIES = torch.zeros(ROWS, 3, dtype=torch.float32)

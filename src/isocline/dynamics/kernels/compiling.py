@@ -28,8 +28,12 @@ ZERO, ONE = (
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile as part of what calls it. A division by zero gives infinity or NaN, as in NumPy."""
-    return njit(error_model="numpy")(function)
+    """Compile as part of what calls it. A division by zero gives infinity or NaN, as in NumPy.
+
+    Python cannot call it: that door is a third of what a small function takes to compile.
+    """
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(function)
 
 
 class _SourcesCache(FunctionCache):
