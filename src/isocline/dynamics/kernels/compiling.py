@@ -36,6 +36,14 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(error_model="numpy", **options)(function)
 
 
+def merged(function: Callable[..., Any]) -> Any:
+    """As ``inlined``, but put in before it is compiled at all: for what is large and called from one place.
+
+    Each function is optimised with all that it calls, and again in what calls it.
+    """
+    return njit(error_model="numpy", inline="always")(function)
+
+
 class _SourcesCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(sig, codegen), SOURCES)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .blocks import fill, force, force_back, read, read_forcing, write
-from .compiling import ONE, ZERO, compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined, merged
 from .simd import VECTOR_BYTES, ahead, load, pieces, pointer, store, total
 from .steps import (
     UNITS,
@@ -104,7 +104,7 @@ def _run(sizes, parameters, sequences, drive, clipped, like, memory, begin, end)
 Span = namedtuple("Span", "fed adjoints targets weights outputs signals back small")
 
 
-@inlined
+@merged
 def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
     """What arrives at the steps first .. last, and the states they were fed; step 0 by z0, which is not
     forced.
@@ -124,7 +124,7 @@ def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
         force(fed, step * M, targets, weights, step * D, D)
 
 
-@inlined
+@merged
 def _sweep(theta, M, D, G, limits, span, stride, steps, gradient):
     """The adjoint over a block of time, last step first, from ``span.back`` to ``span.back``."""
     fed, adjoints, targets, weights, outputs, signals, back, small = span

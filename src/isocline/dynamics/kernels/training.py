@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import observing
 from .blocks import fill, summed
-from .compiling import ONE, ZERO, compiled, inlined
+from .compiling import ONE, ZERO, compiled, inlined, merged
 from .optimiser import penalise, radam
 from .simd import (
     VECTOR_BYTES,
@@ -173,8 +173,8 @@ def _start(theta, sizes, work, at):
         observing.start_identity(theta, at, work.values, work.fed, N, M)
 
 
-@inlined
-def _batch(theta, sizes, lanes, clipped, missing, alpha, series, inputs, rows, to_inverse, work):
+@merged
+def _batch(theta, sizes, lanes, clipped, missing, alpha, series, inputs, rows, to_P, work):
     """The mean squared error of a batch of windows; its gradient is added to ``work.gradient``."""
     M, N, T, G = sizes.M, sizes.N, sizes.T, groups_of(sizes.L)
     gradient = work.gradient
@@ -208,7 +208,7 @@ def _batch(theta, sizes, lanes, clipped, missing, alpha, series, inputs, rows, t
                 at + N * M,
                 sizes.bias,
                 work.inverse,
-                to_inverse,
+                to_P,
                 gradient,
             )
         else:
@@ -221,11 +221,11 @@ def _batch(theta, sizes, lanes, clipped, missing, alpha, series, inputs, rows, t
 
 @inlined
 def _observation_back(sizes, at, work, through):
-    """B's gradient, through the predictions and, ``through`` ``(N, M)``, through z_0; and b's."""
+    """B's gradient, through the predictions and, ``through``, through z_0; and b's."""
     N, M, gradient = sizes.N, sizes.M, work.gradient
     for n in range(N):
         for i in range(M):
-            gradient[at + n * M + i] += total(load(work.sums, n * M + i)) + through[n, i]
+            gradient[at + n * M + i] += total(load(work.sums, n * M + i)) + through[n * M + i]
         if sizes.bias:
             gradient[at + N * M + n] += total(load(work.sums, N * M + n))
 
@@ -235,15 +235,15 @@ def _advance(
     sizes, clipped, missing, shrinkage, penalty, series, inputs, starts, seeds, first, rates, alphas,
     state, count, losses, stopped, memory, begin, end,
 ):  # fmt: skip
-    """As ``advance``; state are the addresses of theta, moments and squares, of ``count`` values a run."""
+    """As ``advance``; state: the addresses of theta, moments and squares, of ``count`` values a run; memory: of enough
+    for the work, and for matrices.
+    """
     M, N = sizes.M, sizes.N
     lanes = VECTOR_BYTES // series.itemsize
-    work = _work(sizes, count, lanes, memory, series)
+    work = _work(sizes, count, lanes, memory[0], series)
     gradient = work.gradient
     at = theta_size(M, groups_of(sizes.L)) + M * sizes.K
-    to_inverse = np.zeros((M, N))
-    B, U, s, V = np.zeros((N, M)), np.zeros((N, M)), np.zeros(M), np.zeros((M, M))
-    inverse = np.zeros((M, N))
+    B, U, s, V, P, to_P, to_B, F, K, R, X = observing.matrices_of(N, M, memory[1], rates)
     for run in range(begin, end):
         theta = ahead(pointer(state[0], series), run * count)
         moments = ahead(pointer(state[1], series), run * count)
@@ -254,22 +254,21 @@ def _advance(
             rows = window_starts(seeds[run], first + k, sizes.B, starts)
             fill(gradient, count, ZERO)
             if sizes.affine:
-                for n in range(N):
-                    for i in range(M):
-                        B[n, i] = theta[at + n * M + i]
-                        to_inverse[i, n] = 0
-                U, s, V = observing.singular_vectors(B)
-                inverse = observing.inverse_of(B, U, s, V)
-                for i in range(M):
-                    for n in range(N):
-                        work.inverse[i * N + n] = inverse[i, n]
+                for n in range(N * M):
+                    B[n] = theta[at + n]
+                observing.singular_vectors(B, N, M, U, s, V)
+                observing.inverse_of(U, s, V, N, M, P)
+                for n in range(N * M):
+                    work.inverse[n] = P[n]
+                fill(to_P, N * M, ZERO)
             loss = _batch(
-                theta, sizes, lanes, clipped, missing, alphas[run], series, inputs, rows, to_inverse, work
+                theta, sizes, lanes, clipped, missing, alphas[run], series, inputs, rows, to_P, work
             )
             if sizes.affine:
-                _observation_back(sizes, at, work, observing.pinv_gradient(B, inverse, to_inverse))
+                observing.pinv_gradient(B, P, to_P, N, M, F, K, R, X, to_B)
+                _observation_back(sizes, at, work, to_B)
                 if penalty > 0:
-                    observing.condition_gradient(U, s, V, penalty, gradient, at)
+                    observing.condition_gradient(U, s, V, N, M, penalty, gradient, at)
             penalise(theta, gradient, M, at, count, shrinkage, 0.0 if sizes.affine else penalty)
             losses[run, k] = loss
             if not np.isfinite(loss + summed(gradient, count)):
@@ -292,8 +291,9 @@ def advance(
     """
     count = theta.shape[1]
     memory = torch.empty(sum(_needed(sizes, count, VECTOR_BYTES // series.itemsize)), dtype=theta.dtype)
+    matrices = torch.empty(sum(observing.needed(sizes.N, sizes.M)), dtype=torch.float64)
     state = (theta.data_ptr(), moments.data_ptr(), squares.data_ptr())
     _advance(
         sizes, clipped, missing, shrinkage, penalty, series, inputs, starts, seeds, first, rates, alphas,
-        state, count, losses, stopped, memory.data_ptr(), begin, end,
+        state, count, losses, stopped, (memory.data_ptr(), matrices.data_ptr()), begin, end,
     )  # fmt: skip
