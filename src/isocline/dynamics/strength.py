@@ -1,9 +1,8 @@
 """alpha from the Jacobians of a whole ensemble along its windows: what ``AdaptiveForcing`` asks for during training.
 
 The Jacobians are taken at the forcing signals, that is at the states the data say, not at those visited. Missing
-samples are left out of the product. The norm of the exact product is compiled, as it is asked for every few updates
-and would otherwise cost more than they do; the others go through ``alpha.METHODS``. Source: Hess et al. 2023,
-section 3.3.
+samples are left out of the product. On the CPU Jacobians and their exact product are compiled, as they are asked for
+every few updates and would otherwise cost more than those do. Source: Hess et al. 2023, section 3.3.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def estimated_alpha(parameters: Mapping[str, Tensor], signals: Tensor, method: s
     """
     A, W1, W2, h2 = (parameters[name] for name in ("A", "W1", "W2", "h2"))
     if method == "exact_product" and A.device.type == "cpu":
-        return _exact_product(A, W1, W2, h2, signals, clipped)
+        return _exact_product(_jacobians(A, W1, W2, h2, signals, clipped), ~signals.isnan().any(-1))
     seen = signals[:, ~signals.isnan().any(-1).any(0)]
     if not seen.numel():
         return 0.0
@@ -36,43 +35,46 @@ def estimated_alpha(parameters: Mapping[str, Tensor], signals: Tensor, method: s
     if method == "arithmetic_mean":  # by way of the mean gates: no Jacobian of its own for every step
         mean = shallow_mean_jacobian(seen, A, W1, W2, h2, clipped=clipped)
         return float(alpha_from_norm(torch.linalg.matrix_norm(mean, 2).amax()))
+    if A.device.type == "cpu":
+        return float(alpha_from_jacobians(_jacobians(A, W1, W2, h2, seen, clipped), method))
     jacobians = shallow_plrnn_jacobian(seen, A, W1, W2, h2, clipped=clipped)
     return float(alpha_from_jacobians(jacobians, method))
 
 
-def _exact_product(A: Tensor, W1: Tensor, W2: Tensor, h2: Tensor, signals: Tensor, clipped: bool) -> float:
-    """As ``alpha_from_jacobians(..., "exact_product")``."""
-    B, M = signals.shape[1:]
+def _jacobians(A: Tensor, W1: Tensor, W2: Tensor, h2: Tensor, signals: Tensor, clipped: bool) -> Tensor:
+    """As ``maps.shallow_plrnn_jacobian`` at signals ``(T, B, M)``; at missing ones finite numbers without a meaning."""
+    found = A.new_empty(*signals.shape, signals.shape[-1])
+    tensors = (A, W1, W2.mT, h2, signals.to(A.dtype))
+    a, w1, w2, threshold, z = (t.detach().contiguous().numpy() for t in tensors)
+    _differentiate(a, w1, w2, threshold, z, clipped, found.numpy())
+    return found
+
+
+def _exact_product(jacobians: Tensor, known: Tensor) -> float:
+    """As ``alpha_from_jacobians(..., "exact_product")`` of those that are ``known`` ``(T, B)``."""
+    B, M = jacobians.shape[1:3]
     products, logs = np.empty((B, M, M)), np.empty(B)
     counts = np.empty(B, np.int64)
-    a, w1, w2, threshold, z = (t.detach().cpu().contiguous().numpy() for t in (A, W1, W2.mT, h2, signals))
-    _multiply(a, w1, w2, threshold, z, clipped, products, logs, counts)
+    _multiply(jacobians.numpy(), known.numpy(), products, logs, counts)
     if not np.isfinite(products).all():
         return math.nan
     norms = torch.linalg.matrix_norm(torch.from_numpy(products), 2).log() + torch.from_numpy(logs)
     return float(alpha_from_norm((norms / torch.from_numpy(counts).clamp_min(1)).exp().amax()))
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _multiply(A, W1, W2, h2, signals, clipped, products, logs, counts):
-    """Products ``(B, M, M)`` of the Jacobians at signals ``(T, B, M)``, scaled, with the logarithms of the scales and
-    how many factors there were. W2 is transposed: ``(M, L)``.
-    """
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _differentiate(A, W1, W2, h2, signals, clipped, found):
+    """``diag(A) + W1 diag(gate) W2`` at signals ``(T, B, M)``, W2 transposed: ``(M, L)``."""
     T, B, M = signals.shape
     L = len(h2)
     u, gated = np.empty(L, A.dtype), np.empty(L, A.dtype)
-    J, pushed = np.empty((M, M)), np.empty((M, M))
     zero, one = A.dtype.type(0), A.dtype.type(1)
-    for b in range(B):
-        Q = products[b]
-        Q[:] = np.eye(M)
-        logs[b], counts[b] = 0.0, 0
-        for t in range(T):
-            known = True
-            for i in range(M):
-                known = known and not np.isnan(signals[t, b, i])
-            if not known:
-                continue
+    for t in range(T):
+        for b in range(B):
+            J = found[t, b]
             u[:] = zero
             for j in range(M):
                 z = signals[t, b, j]
@@ -92,14 +94,29 @@ def _multiply(A, W1, W2, h2, signals, clipped, products, logs, counts):
                         total += gated[l] * W2[j, l]
                     J[i, j] = total
                 J[i, i] += A[i]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _multiply(jacobians, known, products, logs, counts):
+    """Products ``(B, M, M)`` over time, scaled, with the logarithms of the scales and how many factors there were."""
+    T, B, M = jacobians.shape[:3]
+    pushed = np.empty((M, M))
+    for b in range(B):
+        Q = products[b]
+        Q[:] = np.eye(M)
+        logs[b], counts[b] = 0.0, 0
+        for t in range(T):
+            J = jacobians[t, b]
+            if not known[t, b]:
+                continue
             largest = 0.0
             for i in range(M):
                 for j in range(M):
-                    total64 = 0.0
+                    total = 0.0
                     for k in range(M):
-                        total64 += J[i, k] * Q[k, j]
-                    pushed[i, j] = total64
-                    largest = max(largest, abs(total64))
+                        total += J[i, k] * Q[k, j]
+                    pushed[i, j] = total
+                    largest = max(largest, abs(total))
             scale = largest if largest > 0 else 1.0
             for i in range(M):
                 for j in range(M):

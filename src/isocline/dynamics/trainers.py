@@ -76,8 +76,8 @@ class CompiledTrainer:
             lambda first, last: training.advance(
                 self._sizes, setup.clipped, self._missing, setup.shrinkage, setup.observation_penalty,
                 self._series, self._inputs, self._starts, held.seeds.numpy(), self.updates,
-                np.asarray(rates, np.float64), np.asarray(alphas, np.float32), held.theta.numpy(),
-                held.moments.numpy(), held.squares.numpy(), losses, held.stopped.numpy(), first, last,
+                np.asarray(rates, np.float64), np.asarray(alphas, np.float32), held.theta,
+                held.moments, held.squares, losses, held.stopped.numpy(), first, last,
             ),
             len(alphas),
         )  # fmt: skip

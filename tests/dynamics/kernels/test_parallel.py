@@ -54,11 +54,11 @@ def weights(series):
     model = ShallowPLRNN(3, 50).double()
     model.reset_parameters(torch.Generator().manual_seed(1))
     setup = Setup(3, 50, 3, shrinkage=1e-5)
-    runs = begin(setup, [dict(model.named_parameters())], [3])
+    runs = begin(setup, [dict(model.float().named_parameters())], [3])  # what the loop is compiled for anyway
     rates = np.geomspace(2e-3, 1e-4, 3000)
-    losses = advance(setup, runs, series, torch.arange(5000), alphas=[0.125], rates=rates)
+    losses = advance(setup, runs, series.float(), torch.arange(5000), alphas=[0.125], rates=rates)
     assert losses[0, -100:].mean() < 0.01
-    return tuple(parameters_of(setup, runs)[0][name] for name in ("A", "W1", "W2", "h1", "h2"))
+    return tuple(parameters_of(setup, runs)[0][name].double() for name in ("A", "W1", "W2", "h1", "h2"))
 
 
 def newton(weights, series, T, alpha):

@@ -1,92 +1,73 @@
-"""Between arrays ``(R, T, B, columns)`` of any strides and vectors of lanes: a lane is a sequence b.
+"""Between tensors ``(R, T, B, columns)`` of any strides and vectors of lanes: a lane is a sequence b.
 
-``[r, first:last, low:high]`` of an array becomes a flat run of vectors, step by step and column by column;
-lanes past ``high`` are 0. Indices are cast to unsigned, which spares the compiled code a test for negative
-ones.
+A tensor is a place, ``(address, run, time, sequence, column)``: where it begins, and for each axis how many values lie
+between neighbours. ``[r, first:last, low:high]`` of it becomes a flat run of vectors, step by step and column by
+column; lanes past ``high`` are 0.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numba.np.numpy_support import carray
-from numpy.lib.stride_tricks import as_strided
-
 from .compiling import inlined
-from .simd import fma, load, pointer, spread, store, where_number
+from .simd import everywhere, fma, load, number, pointer, store, where_number
 
 
 @inlined
-def strided(place, shape, like):
-    """The array of like's dtype at ``place = (address, run, time, sequence, column)``; it owns no memory.
-
-    ``place`` holds an address and, for each axis, how many values lie between neighbours.
-    """
-    size = like.itemsize
-    strides = (place[1] * size, place[2] * size, place[3] * size, place[4] * size)
-    return as_strided(carray(pointer(place[0], like), 1), shape, strides)
+def entry(place, r, t, b, i):
+    """How many values lie before ``[r, t, b, i]``."""
+    return r * place[1] + t * place[2] + b * place[3] + i * place[4]
 
 
 @inlined
-def aligned(count, like):
-    """Fresh memory for ``count`` values of like's dtype, from a vector's boundary on; not initialised."""
-    size = like.itemsize
-    memory = np.empty(count + 64 // size, like.dtype)
-    first = (-memory.ctypes.data) % 64 // size
-    return memory[first : first + count]
+def fill(memory, count, value):
+    for n in range(count):
+        memory[n] = value
 
 
 @inlined
-def fill(array, value):
-    for n in range(len(array)):
-        array[n] = value
-
-
-@inlined
-def summed(array):
-    result = array.dtype.type(0)
-    for n in range(len(array)):
-        result += array[n]
+def summed(memory, count):
+    result = number(memory, 0)
+    for n in range(count):
+        result += memory[n]
     return result
 
 
 @inlined
-def read(vectors, place, array, r, first, last, low, high, lanes):
-    """Into the vectors from ``place`` on."""
-    columns = array.shape[3]
+def read(vectors, at, place, columns, r, first, last, low, high, lanes):
+    """Into the vectors from ``at`` on."""
+    values = pointer(place[0], vectors)
     for t in range(first, last):
         for i in range(columns):
-            start = (place + (t - first) * columns + i) * lanes
+            start = (at + (t - first) * columns + i) * lanes
+            source = entry(place, r, t, low, i)
             for b in range(high - low):
-                value = array[np.uintp(r), np.uintp(t), np.uintp(low + b), np.uintp(i)]
-                vectors[np.uintp(start + b)] = value
+                vectors[start + b] = values[source + b * place[3]]
             for b in range(high - low, lanes):
-                vectors[np.uintp(start + b)] = 0
+                vectors[start + b] = 0
 
 
 @inlined
-def write(vectors, place, array, r, first, last, low, high, lanes):
-    """The way back, from the vector ``place`` on."""
-    columns = array.shape[3]
+def write(vectors, at, place, columns, r, first, last, low, high, lanes):
+    """The way back, from the vector ``at`` on."""
+    values = pointer(place[0], vectors)
     for t in range(first, last):
         for i in range(columns):
-            start = (place + (t - first) * columns + i) * lanes
+            start = (at + (t - first) * columns + i) * lanes
+            target = entry(place, r, t, low, i)
             for b in range(high - low):
-                value = vectors[np.uintp(start + b)]
-                array[np.uintp(r), np.uintp(t), np.uintp(low + b), np.uintp(i)] = value
+                values[target + b * place[3]] = vectors[start + b]
 
 
 @inlined
-def read_forcing(targets, weights, place, forcing, weight, r, first, last, low, high, lanes):
+def read_forcing(targets, weights, at, forcing, weight, columns, r, first, last, low, high, lanes):
     """Targets and weights of the steps first .. last; a missing target, NaN, becomes 0 with weight 0."""
-    columns = forcing.shape[3]
-    read(targets, place, forcing, r, first, last, low, high, lanes)
-    constant = weight.strides == (0, 0, 0, 0)
+    read(targets, at, forcing, columns, r, first, last, low, high, lanes)
+    constant = weight[1] == 0 and weight[2] == 0 and weight[3] == 0 and weight[4] == 0
     if not constant:
-        read(weights, place, weight, r, first, last, low, high, lanes)
-    everywhere = spread(weight, 0)
-    for n in range(place, place + (last - first) * columns):
+        read(weights, at, weight, columns, r, first, last, low, high, lanes)
+    all_of_them = everywhere(weights, pointer(weight[0], weights)[0])
+    for n in range(at, at + (last - first) * columns):
         target = load(targets, n)
-        w = everywhere if constant else load(weights, n)
+        w = all_of_them if constant else load(weights, n)
         store(weights, n, where_number(target, w))
         store(targets, n, where_number(target, target))
 

@@ -15,6 +15,7 @@ than arrays, which is much here, and one compilation serves every layout.
 
 from __future__ import annotations
 
+import threading
 from collections import namedtuple
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import aligned, fill, force, force_back, read, read_forcing, strided, write
-from .compiling import ONE, ZERO, compiled, inlined
-from .simd import VECTOR_BYTES, load, store, total
+from .blocks import fill, force, force_back, read, read_forcing, write
+from .compiling import ONE, ZERO, compiled, inlined, merged
+from .simd import VECTOR_BYTES, ahead, load, pieces, pointer, store, total
 from .steps import (
     UNITS,
     groups_of,
@@ -45,40 +46,53 @@ CACHE = 1 << 20  # bytes that the units' outputs and signals of a block of time 
 SPAN = 32  # steps in a block of time of the forward run
 
 _LIKE = {torch.float32: np.zeros(1, np.float32), torch.float64: np.zeros(1, np.float64)}
+_HELD = threading.local()
 _ABSENT = (0, 0, 0, 0, 0)
 _PADDING = ((0, 0, 0, 0), (0, 0, 0), (0, 0), (0,), ())
 
 
+def _needed(M, D, G, lanes):
+    """Values of memory that the forward run takes: state, states, added, targets, weights, theta, prepared."""
+    theta = 2 * M + UNITS * G * (1 + 2 * M)
+    return M * lanes, SPAN * M * lanes, SPAN * M * lanes, SPAN * D * lanes, SPAN * D * lanes, theta, theta
+
+
+def _needed_back(steps, M, D, G, lanes):
+    """Values of memory that the way back takes: the pieces of a ``Span``, then theta and prepared.
+
+    Between groups of units lies no power of two, or all would meet in one line of the cache.
+    """
+    theta = 2 * M + UNITS * G * (1 + 2 * M)
+    states, forced, units = steps * M * lanes, steps * D * lanes, G * (UNITS * steps + UNITS) * lanes
+    small = (2 * M + UNITS * G) * lanes
+    return states, states, forced, forced, units, units, M * lanes, small, theta, theta
+
+
+_pieces, _pieces_back = inlined(_needed), inlined(_needed_back)
+
+
 @compiled
-def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
-    """The forward run of the blocks begin .. end; sizes are (R, T, B, M, L, D)."""
-    R, T, B, M, L, D = sizes
+def _run(sizes, parameters, sequences, drive, clipped, like, memory, begin, end):
+    """The forward run of the blocks begin .. end; sizes are (R, T, B, M, L, D), memory the address of enough."""
+    _, T, B, M, L, D = sizes
     G = groups_of(L)
-    A, W1, W2, h1, h2 = _parameters(sizes, parameters, like)
-    z0, forcing, weight, predicted = _sequences(sizes, sequences, like)
-    driving = strided(drive, (R, T, B, M), like)
+    z0, forcing, weight, predicted = sequences
     lanes = VECTOR_BYTES // like.itemsize
     blocks = (B + lanes - 1) // lanes
-    theta = aligned(theta_size(M, G), like)
-    prepared = aligned(len(theta), like)
+    state, states, added, targets, weights, theta, prepared = pieces(memory, _pieces(M, D, G, lanes), like)
     limits = limits_of(clipped, like)
-    state = aligned(M * lanes, like)
-    states = aligned(SPAN * M * lanes, like)
-    added = aligned(SPAN * M * lanes, like)
-    targets = aligned(SPAN * D * lanes, like)
-    weights = aligned(SPAN * D * lanes, like)
     for block in range(begin, end):
         r, low = block // blocks, block % blocks * lanes
         high = min(low + lanes, B)
         if block == begin or low == 0:
-            pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
+            pack(parameters, r, M, L, theta)
             prepare(theta, M, G, clipped, prepared)
-        read(state, ZERO, z0, r, ZERO, ONE, low, high, lanes)
+        read(state, ZERO, z0, M, r, ZERO, ONE, low, high, lanes)
         for first in range(0, T, SPAN):
             last = min(first + SPAN, T)
-            read_forcing(targets, weights, ZERO, forcing, weight, r, first, last, low, high, lanes)
+            read_forcing(targets, weights, ZERO, forcing, weight, D, r, first, last, low, high, lanes)
             if drive[0] != 0:
-                read(added, ZERO, driving, r, first, last, low, high, lanes)
+                read(added, ZERO, drive, M, r, first, last, low, high, lanes)
             for step in range(last - first):
                 predict(prepared, M, G, limits, state, ZERO, states, step * M)
                 for place in range(step * M, step * M + M):
@@ -86,55 +100,36 @@ def _run(sizes, parameters, sequences, drive, clipped, like, begin, end):
                         store(states, place, load(states, place) + load(added, place))
                     store(state, place - step * M, load(states, place))
                 force(state, ZERO, targets, weights, step * D, D)
-            write(states, ZERO, predicted, r, first, last, low, high, lanes)
+            write(states, ZERO, predicted, M, r, first, last, low, high, lanes)
 
 
-Span = namedtuple("Span", "fed adjoints targets weights outputs signals stride back small")
+Span = namedtuple("Span", "fed adjoints targets weights outputs signals back small")
 
 
-@inlined
-def _span(steps, M, D, G, lanes, like):
-    """Memory for a block of time. Between groups of units lies no power of two, or all would meet in one line
-    of the cache.
-    """
-    stride = UNITS * steps + UNITS
-    return Span(
-        aligned(steps * M * lanes, like),
-        aligned(steps * M * lanes, like),
-        aligned(steps * D * lanes, like),
-        aligned(steps * D * lanes, like),
-        aligned(G * stride * lanes, like),
-        aligned(G * stride * lanes, like),
-        stride,
-        aligned(M * lanes, like),
-        aligned((2 * M + UNITS * G) * lanes, like),
-    )
-
-
-@inlined
+@merged
 def _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes):
     """What arrives at the steps first .. last, and the states they were fed; step 0 by z0, which is not
     forced.
     """
     z0, forcing, weight, predicted = sequences
-    fed, adjoints, targets, weights, _, _, _, _, _ = span
+    fed, adjoints, targets, weights, _, _, _, _ = span
     skip = 1 if first == 0 else 0
     if skip:
-        read(fed, ZERO, z0, r, ZERO, ONE, low, high, lanes)
-        fill(targets[: D * lanes], 0)
-        fill(weights[: D * lanes], 0)
+        read(fed, ZERO, z0, M, r, ZERO, ONE, low, high, lanes)
+        fill(targets, D * lanes, ZERO)
+        fill(weights, D * lanes, ZERO)
     before = first + skip - 1
-    read(adjoints, ZERO, slope, r, first, last, low, high, lanes)
-    read(fed, skip * M, predicted, r, before, last - 1, low, high, lanes)
-    read_forcing(targets, weights, skip * D, forcing, weight, r, before, last - 1, low, high, lanes)
+    read(adjoints, ZERO, slope, M, r, first, last, low, high, lanes)
+    read(fed, skip * M, predicted, M, r, before, last - 1, low, high, lanes)
+    read_forcing(targets, weights, skip * D, forcing, weight, D, r, before, last - 1, low, high, lanes)
     for step in range(last - first):
         force(fed, step * M, targets, weights, step * D, D)
 
 
-@inlined
-def _sweep(theta, M, D, G, limits, span, steps, gradient):
+@merged
+def _sweep(theta, M, D, G, limits, span, stride, steps, gradient):
     """The adjoint over a block of time, last step first, from ``span.back`` to ``span.back``."""
-    fed, adjoints, targets, weights, outputs, signals, stride, back, small = span
+    fed, adjoints, targets, weights, outputs, signals, back, small = span
     for step in range(steps - 1, -1, -1):
         for i in range(M):
             place = step * M + i
@@ -146,7 +141,7 @@ def _sweep(theta, M, D, G, limits, span, steps, gradient):
 
 @compiled
 def _run_back(
-    sizes, parameters, sequences, slope, clipped, like, steps, gradients, found, outs, begin, end
+    sizes, parameters, sequences, slope, clipped, like, memory, steps, gradients, found, outs, begin, end
 ):  # fmt: skip
     """The adjoint of ``_run`` for ``slope`` = dl/dz, blocks begin .. end, in blocks of time of ``steps``
     steps.
@@ -157,81 +152,50 @@ def _run_back(
     """
     R, T, B, M, L, D = sizes
     G = groups_of(L)
-    A, W1, W2, h1, h2 = _parameters(sizes, parameters, like)
-    given = _sequences(sizes, sequences, like)
-    arriving = strided(slope, (R, T, B, M), like)
     to_z0, to_weight, to_drive = outs
     lanes = VECTOR_BYTES // like.itemsize
     blocks = (B + lanes - 1) // lanes
-    theta = aligned(theta_size(M, G), like)
-    prepared = aligned(len(theta), like)
+    fed, adjoints, targets, weights, outputs, signals, back, small, theta, prepared = pieces(
+        memory, _pieces_back(steps, M, D, G, lanes), like
+    )
+    span = Span(fed, adjoints, targets, weights, outputs, signals, back, small)
     limits = limits_of(clipped, like)
-    span = _span(steps, M, D, G, lanes, like)
     for block in range(begin, end):
         r, low = block // blocks, block % blocks * lanes
         high = min(low + lanes, B)
         if block == begin or low == 0:
-            pack(A[r], W1[r], W2[r], h1[r], h2[r], theta)
+            pack(parameters, r, M, L, theta)
             prepare(theta, M, G, clipped, prepared)
-        gradient = gradients[block]
-        fill(gradient, 0)
-        fill(span.small, 0)
-        fill(span.back, 0)
+        gradient = ahead(pointer(gradients, like), block * theta_size(M, G))
+        fill(gradient, theta_size(M, G), ZERO)
+        fill(small, (2 * M + UNITS * G) * lanes, ZERO)
+        fill(back, M * lanes, ZERO)
         for first in range((T - 1) // steps * steps, -1, -steps):
             last = min(first + steps, T)
-            _read_span(span, given, arriving, M, D, r, first, last, low, high, lanes)
-            _sweep(prepared, M, D, G, limits, span, last - first, gradient)
+            _read_span(span, sequences, slope, M, D, r, first, last, low, high, lanes)
+            _sweep(prepared, M, D, G, limits, span, UNITS * steps + UNITS, last - first, gradient)
             if to_drive[0] != 0:
-                out = strided(to_drive, (R, T, B, M), like)
-                write(span.adjoints, ZERO, out, r, first, last, low, high, lanes)
+                write(adjoints, ZERO, to_drive, M, r, first, last, low, high, lanes)
             if to_weight[0] != 0:
-                out = strided(to_weight, (R, T, B, D), like)
                 skip = 1 if first == 0 else 0
-                write(span.targets, skip * D, out, r, first + skip - 1, last - 1, low, high, lanes)
-        write(span.back, ZERO, strided(to_z0, (R, ONE, B, M), like), r, ZERO, ONE, low, high, lanes)
+                write(targets, skip * D, to_weight, D, r, first + skip - 1, last - 1, low, high, lanes)
+        write(back, ZERO, to_z0, M, r, ZERO, ONE, low, high, lanes)
         for k in range(2 * M + UNITS * G):
-            gradient[k] += total(load(span.small, k))
+            gradient[k] += total(load(small, k))
         turn_back(theta, M, G, clipped, gradient)
     if end == R * blocks and (begin == 0 or begin == end):
-        _sum_blocks(sizes, gradients, found, like)
+        _sum_blocks(pointer(gradients, like), R, blocks, M, L, found)
 
 
 @inlined
-def _sum_blocks(sizes, gradients, places, like):
+def _sum_blocks(gradients, R, blocks, M, L, found):
     """Add up the blocks of each run, in their order, and unpack into the parameters' gradients."""
-    A, W1, W2, h1, h2 = _parameters(sizes, places, like)
-    runs = sizes[0]
-    each = len(gradients) // runs
-    for r in range(runs):
-        whole = gradients[r * each]
-        for n in range(1, each):
-            whole += gradients[r * each + n]
-        unpack(whole, A[r], W1[r], W2[r], h1[r], h2[r])
-
-
-@inlined
-def _parameters(sizes, places, like):
-    R, M, L = sizes[0], sizes[3], sizes[4]
-    A, W1, W2, h1, h2 = places
-    return (
-        strided(A, (R, ONE, ONE, M), like)[:, 0, 0],
-        strided(W1, (R, ONE, M, L), like)[:, 0],
-        strided(W2, (R, ONE, L, M), like)[:, 0],
-        strided(h1, (R, ONE, ONE, M), like)[:, 0, 0],
-        strided(h2, (R, ONE, ONE, L), like)[:, 0, 0],
-    )
-
-
-@inlined
-def _sequences(sizes, places, like):
-    R, T, B, M, _, D = sizes
-    z0, forcing, weight, predicted = places
-    return (
-        strided(z0, (R, ONE, B, M), like),
-        strided(forcing, (R, T, B, D), like),
-        strided(weight, (R, T, B, D), like),
-        strided(predicted, (R, T, B, M), like),
-    )
+    size = theta_size(M, groups_of(L))
+    for r in range(R):
+        whole = ahead(gradients, r * blocks * size)
+        for n in range(size, blocks * size):
+            whole[n % size] += whole[n]
+        unpack(whole, found, r, M, L)
 
 
 def forward(
@@ -245,8 +209,11 @@ def forward(
     sequences = (_row(z0), _sequence(forcing), _spread(weight), _sequence(predicted))
     driving = _ABSENT if drive is None else _sequence(drive)
 
+    _, _, _, M, L, D = sizes
+    needed = like.itemsize * sum(_needed(M, D, -(-L // UNITS), VECTOR_BYTES // like.itemsize))
+
     def work(begin: int, end: int) -> None:
-        _run(sizes, parameters, sequences, driving, clipped, like, begin, end)
+        _run(sizes, parameters, sequences, driving, clipped, like, memory_of(needed), begin, end)
 
     share(work, _blocks(sizes, like))
     return predicted
@@ -270,16 +237,19 @@ def backward(
         _ABSENT if to_drive is None else _sequence(to_drive),
     )
     values = _places(*found[:5])
-    _, T, _, M, L, _ = sizes
+    _, T, _, M, L, D = sizes
     G = -(-L // UNITS)
     steps = max(8, min(16, T, CACHE // (2 * VECTOR_BYTES * UNITS * G)))
     blocks = _blocks(sizes, like)
-    gradients = np.empty((blocks, 2 * M + UNITS * G * (1 + 2 * M)), like.dtype)
+    needed = _needed_back(steps, M, D, G, VECTOR_BYTES // like.itemsize)
+    gradients = torch.empty(blocks * needed[-1], dtype=z0.dtype)
+    at, scratch = gradients.data_ptr(), like.itemsize * sum(needed)
 
     def work(begin: int, end: int) -> None:
         _run_back(
-            sizes, parameters, sequences, arriving, clipped, like, steps, gradients, values, outs, begin, end
-        )
+            sizes, parameters, sequences, arriving, clipped, like, memory_of(scratch), steps, at, values, outs,
+            begin, end,
+        )  # fmt: skip
 
     if share(work, blocks) > 1:
         work(blocks, blocks)
@@ -351,6 +321,17 @@ def share(work: Callable[[int, int], None], blocks: int) -> int:
     for _ in _pool(threads).map(work, cuts[:-1], cuts[1:]):
         pass
     return threads
+
+
+def memory_of(size: int) -> int:
+    """The address of ``size`` bytes that are this thread's until it asks again.
+
+    They are kept: at three states the system's fresh pages would take a twentieth of the time.
+    """
+    held = getattr(_HELD, "memory", None)
+    if held is None or held.numel() < size:
+        held = _HELD.memory = torch.empty(size, dtype=torch.uint8)
+    return held.data_ptr()
 
 
 @cache

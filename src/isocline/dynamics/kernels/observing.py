@@ -7,128 +7,155 @@ through pinv. Parameters, after those of the map: lift, or B ``(N, M)`` and b ``
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 
-from .compiling import inlined
-from .simd import fma, load, spread, store, total, where_number, zeros
+from .blocks import fill
+from .compiling import ONE, ZERO, inlined
+from .simd import fma, load, pieces, spread, store, total, where_number, zeros
+
+Matrices = namedtuple("Matrices", "B U s V P to_P to_B F K R X")
+
+
+def needed(N, M):
+    """Values of float64 memory for B ``(N, M)``: the pieces of ``Matrices``."""
+    k = min(N, M)
+    return N * M, N * k, k, M * k, M * N, M * N, N * M, M * M, M * M, M * M, N * M
+
+
+_pieces = inlined(needed)
 
 
 @inlined
-def singular_vectors(B):
-    """``U (N, k), s (k,), V (M, k)`` of B ``(N, M)``, k = min(N, M), s descending: one-sided Jacobi
-    rotations.
+def matrices_of(N, M, memory, like):
+    """B and what belongs to it, row after row in float64.
+
+    U ``(N, k)``, s ``(k,)``, V ``(M, k)``: its singular vectors and values, k = min(N, M); P = pinv(B) ``(M, N)``;
+    to_P and to_B: slopes along P and, through P, along B; the rest is for ``pinv_gradient``.
+    """
+    a, b, c, d, e, f, g, h, i, j, k = pieces(memory, _pieces(N, M), like)
+    return Matrices(a, b, c, d, e, f, g, h, i, j, k)
+
+
+@inlined
+def singular_vectors(B, N, M, U, s, V):
+    """``B = U diag(s) V^T``, s descending: one-sided Jacobi rotations.
 
     Columns are turned until they are orthogonal to rounding (Hestenes 1958): exact, and fast for small
     matrices.
     """
-    wide = B.shape[0] < B.shape[1]
-    columns = transposed(B) if wide else B.copy()
-    k = columns.shape[1]
-    turned = np.zeros((k, k))
+    wide, k = N < M, min(N, M)
+    columns, rows, turned = (V, M, U) if wide else (U, N, V)
+    for n in range(N):
+        for i in range(M):
+            columns[i * k + n if wide else n * k + i] = B[n * M + i]
     for p in range(k):
-        turned[p, p] = 1
+        for q in range(k):
+            turned[p * k + q] = 1 if p == q else 0
     for _ in range(60):
         rest = 0.0
         for p in range(k - 1):
             for q in range(p + 1, k):
-                rest = max(rest, _turn(columns, turned, p, q))
+                rest = max(rest, _turn(columns, rows, turned, k, p, q))
         if rest < 1e-15:
             break
-    s = np.zeros(k)
     for p in range(k):
-        for n in range(len(columns)):
-            s[p] += columns[n, p] ** 2
-        s[p] = np.sqrt(s[p])
-        for n in range(len(columns)):
-            columns[n, p] /= s[p] if s[p] > 0 else 1
-    _sort(s, columns, turned)
-    return (turned, s, columns) if wide else (columns, s, turned)
+        square = 0.0
+        for n in range(rows):
+            square += columns[n * k + p] ** 2
+        s[p] = np.sqrt(square)
+        for n in range(rows):
+            columns[n * k + p] /= s[p] if s[p] > 0 else 1
+    _sort(s, columns, rows, turned, k)
 
 
 @inlined
-def _sort(s, columns, turned):
-    """Put s in descending order, and the columns of both arrays with it."""
-    for p in range(len(s)):
+def _sort(s, columns, rows, turned, k):
+    """Put s in descending order, and the columns of both matrices with it."""
+    for p in range(k):
         q = p
-        for other in range(p + 1, len(s)):
+        for other in range(p + 1, k):
             if s[other] > s[q]:
                 q = other
         if q != p:
             s[p], s[q] = s[q], s[p]
-            for array in (columns, turned):
-                for n in range(len(array)):
-                    array[n, p], array[n, q] = array[n, q], array[n, p]
+            _rotate(columns, rows, k, p, q, 0.0, 1.0)
+            _rotate(turned, k, k, p, q, 0.0, 1.0)
 
 
 @inlined
-def _turn(columns, turned, p, q):
+def _turn(columns, rows, turned, k, p, q):
     """Rotate columns p and q until they are orthogonal; returns the cosine between them before."""
     a = b = c = 0.0
-    for n in range(len(columns)):
-        a += columns[n, p] * columns[n, p]
-        b += columns[n, q] * columns[n, q]
-        c += columns[n, p] * columns[n, q]
+    for n in range(rows):
+        left, right = columns[n * k + p], columns[n * k + q]
+        a += left * left
+        b += right * right
+        c += left * right
     if c == 0 or c * c < 1e-32 * a * b:
         return 0.0
     ratio = (b - a) / (2 * c)
     tangent = (1 if ratio >= 0 else -1) / (abs(ratio) + np.sqrt(1 + ratio * ratio))
     cosine = 1 / np.sqrt(1 + tangent * tangent)
-    sine = cosine * tangent
-    for array in (columns, turned):
-        for n in range(len(array)):
-            left, right = array[n, p], array[n, q]
-            array[n, p] = cosine * left - sine * right
-            array[n, q] = sine * left + cosine * right
+    _rotate(columns, rows, k, p, q, cosine, cosine * tangent)
+    _rotate(turned, k, k, p, q, cosine, cosine * tangent)
     return abs(c) / np.sqrt(a * b)
 
 
 @inlined
-def inverse_of(B, U, s, V):
-    """``pinv(B)`` ``(M, N)`` from B's singular vectors; values below ``s_1 max(N, M) eps`` count as 0."""
-    least = s[0] * max(len(U), len(V)) * 2.220446049250313e-16
-    inverse = np.zeros((len(V), len(U)))
-    for p in range(len(s)):
+def _rotate(columns, rows, k, p, q, cosine, sine):
+    """Turn columns p and q of ``(rows, k)`` in their plane."""
+    for n in range(rows):
+        left, right = columns[n * k + p], columns[n * k + q]
+        columns[n * k + p] = cosine * left - sine * right
+        columns[n * k + q] = sine * left + cosine * right
+
+
+@inlined
+def inverse_of(U, s, V, N, M, P):
+    """``P = pinv(B)`` from B's singular vectors; values below ``s_1 max(N, M) eps`` count as 0."""
+    k = min(N, M)
+    least = s[0] * max(N, M) * 2.220446049250313e-16
+    fill(P, M * N, ZERO)
+    for p in range(k):
         if s[p] > least:
-            for i in range(len(V)):
-                for n in range(len(U)):
-                    inverse[i, n] += V[i, p] * U[n, p] / s[p]
-    return inverse
+            for i in range(M):
+                for n in range(N):
+                    P[i * N + n] += V[i * k + p] * U[n * k + p] / s[p]
 
 
 @inlined
-def product(X, Y):
-    """The matrix product of two small arrays."""
-    Z = np.zeros((X.shape[0], Y.shape[1]))
-    for i in range(X.shape[0]):
-        for k in range(X.shape[1]):
-            for j in range(Y.shape[1]):
-                Z[i, j] += X[i, k] * Y[k, j]
-    return Z
+def add_product(X, x, x_on, Y, y, y_on, rows, inner, columns, sign, Z):
+    """``Z += sign X Y`` ``(rows, columns)``; from row to row of X lie ``x`` values, along it ``x_on``; so for Y."""
+    for i in range(rows):
+        for k in range(inner):
+            factor = sign * X[i * x + k * x_on]
+            for j in range(columns):
+                Z[i * columns + j] += factor * Y[k * y + j * y_on]
 
 
 @inlined
-def transposed(X):
-    Y = np.empty((X.shape[1], X.shape[0]))
-    for i in range(X.shape[0]):
-        for j in range(X.shape[1]):
-            Y[j, i] = X[i, j]
-    return Y
+def pinv_gradient(B, P, to_P, N, M, F, K, R, X, to_B):
+    """The slope along B from that along P = pinv(B) (Golub and Pereyra 1973, equation 4.12, transposed).
 
-
-@inlined
-def pinv_gradient(B, P, slope):
-    """dl/dB ``(N, M)`` from dl/dP, P = pinv(B) ``(M, N)`` (Golub and Pereyra 1973, equation 4.12,
-    transposed).
+    ``(S^T - B F) K + P^T (F - F R - F^T)`` with S = to_P ``(M, N)``, F = P S^T, K = P P^T, R = P B, all three ``(M, M)``.
     """
-    Pt, slope_t = transposed(P), transposed(slope)
-    left = product(product(slope_t, P), Pt)
-    right = product(product(Pt, P), slope_t)
-    found = product(product(Pt, slope), Pt)
-    onto, along = product(B, product(P, left)), product(product(right, P), B)
-    for n in range(B.shape[0]):
-        for i in range(B.shape[1]):
-            found[n, i] = left[n, i] - onto[n, i] + right[n, i] - along[n, i] - found[n, i]
-    return found
+    for matrix, size in ((F, M * M), (K, M * M), (R, M * M), (to_B, N * M)):
+        fill(matrix, size, ZERO)
+    add_product(P, N, ONE, to_P, ONE, N, M, N, M, 1.0, F)
+    add_product(P, N, ONE, P, ONE, N, M, N, M, 1.0, K)
+    add_product(P, N, ONE, B, M, ONE, M, N, M, 1.0, R)
+    for n in range(N):
+        for i in range(M):
+            X[n * M + i] = to_P[i * N + n]
+    add_product(B, M, ONE, F, M, ONE, N, M, M, -1.0, X)
+    add_product(X, M, ONE, K, M, ONE, N, M, M, 1.0, to_B)
+    for i in range(M):
+        for j in range(M):
+            K[i * M + j] = F[i * M + j] - F[j * M + i]
+    add_product(F, M, ONE, R, M, ONE, M, M, M, -1.0, K)
+    add_product(P, ONE, N, K, M, ONE, N, M, M, 1.0, to_B)
 
 
 @inlined
@@ -167,7 +194,7 @@ def start_identity_back(back, values, N, M, gradient, at):
 
 
 @inlined
-def start_affine_back(back, values, N, M, theta, at_b, has_bias, P, to_inverse, gradient):
+def start_affine_back(back, values, N, M, theta, at_b, has_bias, P, to_P, gradient):
     """Add to dl/dP ``(M, N)`` and to b's gradient what z_0 = P (x_0 - b) brings."""
     for n in range(N):
         seen = load(values, n)
@@ -175,7 +202,7 @@ def start_affine_back(back, values, N, M, theta, at_b, has_bias, P, to_inverse, 
             seen = seen - spread(theta, at_b + n)
         for i in range(M):
             slope = load(back, i)
-            to_inverse[i, n] += total(slope * seen)
+            to_P[i * N + n] += total(slope * seen)
             if has_bias:
                 gradient[at_b + n] -= P[i * N + n] * total(slope)
 
@@ -221,14 +248,14 @@ def error_affine(states, here, values, there, valid, scale, N, M, slopes, theta,
 
 
 @inlined
-def condition_gradient(U, s, V, factor, gradient, at):
+def condition_gradient(U, s, V, N, M, factor, gradient, at):
     """Add ``factor`` times the gradient of ``(1 - s_max / (s_min + 1e-8))^2`` with respect to B."""
-    last = len(s) - 1
+    k = min(N, M)
+    last = k - 1
     low = s[last] + 1e-8
     ratio = s[0] / low
     outer = -2 * factor * (1 - ratio) / low
-    N, M = len(U), len(V)
     for n in range(N):
         for i in range(M):
-            top, bottom = U[n, 0] * V[i, 0], U[n, last] * V[i, last]
+            top, bottom = U[n * k] * V[i * k], U[n * k + last] * V[i * k + last]
             gradient[at + n * M + i] += outer * (top - ratio * bottom)

@@ -131,7 +131,6 @@ def advance(
         raise wrong("alphas", f"{len(runs.seeds)} numbers in [0, 1]", list(alphas), "one for each run")
     losses = torch.full((len(runs.seeds), len(rates)), torch.nan, dtype=runs.theta.dtype)
     given = torch.empty(0, 0, dtype=series.dtype) if inputs is None else inputs
-    tensors = (runs.theta, runs.moments, runs.squares, losses, runs.stopped)
     arguments = (
         sizes_of(setup),
         setup.clipped,
@@ -145,7 +144,11 @@ def advance(
         runs.updates,
         np.asarray(rates, np.float64),
         np.asarray(alphas, np.float64).astype(runs.theta.numpy().dtype),
-        *(tensor.numpy() for tensor in tensors),
+        runs.theta,
+        runs.moments,
+        runs.squares,
+        losses.numpy(),
+        runs.stopped.numpy(),
     )
     share(lambda first, last: training.advance(*arguments, first, last), len(runs.seeds))
     runs.updates += len(rates)

@@ -1,8 +1,9 @@
 """A vector of lanes for numba: one value per sequence, kept in registers and computed on at once.
 
 Compilers vectorise loops when they feel like it; here it is said outright. A vector holds 64 bytes (16
-float32 or 8 float64); LLVM splits it where the machine's registers are narrower. All arrays are flat;
-``place`` counts vectors.
+float32 or 8 float64); LLVM splits it where the machine's registers are narrower. Vectors lie one after another in flat
+memory, of which the kernels hold bare pointers: an array of numba is seven values with a count of who holds it, and
+half of the time to compile went into those. ``place`` counts vectors. What is called ``like`` only says the dtype.
 """
 
 from __future__ import annotations
@@ -48,49 +49,93 @@ def pointer(typing, address, like):
 
 
 @intrinsic
-def load(typing, array, place):
-    """The ``place``-th vector of a flat array."""
+def pieces(typing, address, counts, like):
+    """Pointers to values of like's dtype, the k-th to ``counts[k]`` of them, one piece after another from an address on."""
+    kind = types.CPointer(like.dtype)
+
+    def build(context, builder, signature, arguments):
+        here, found = builder.inttoptr(arguments[0], context.get_value_type(kind)), []
+        for k in range(counts.count):
+            found.append(here)
+            here = builder.gep(here, [builder.extract_value(arguments[1], k)])
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(kind, counts.count)(address, counts, like), build
+
+
+@intrinsic
+def ahead(typing, memory, count):
+    """A pointer ``count`` values further on."""
+
+    def build(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return memory(memory, types.intp), build
+
+
+@intrinsic
+def number(typing, like, value):
+    """A value in like's dtype."""
+
+    def build(context, builder, signature, arguments):
+        return context.cast(builder, arguments[1], signature.args[1], signature.return_type)
+
+    return like.dtype(like, value), build
+
+
+@intrinsic
+def load(typing, memory, place):
+    """The ``place``-th vector."""
 
     def build(context, builder, signature, arguments):
         pointer = _vector_pointer(context, builder, signature.args[0], *arguments)
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        return builder.load(pointer, align=memory.dtype.bitwidth // 8)
 
-    return Lanes(array.dtype)(array, types.intp), build
+    return Lanes(memory.dtype)(memory, types.intp), build
 
 
 @intrinsic
-def store(typing, array, place, value):
-    """Write the ``place``-th vector of a flat array."""
+def store(typing, memory, place, value):
+    """Write the ``place``-th vector."""
 
     def build(context, builder, signature, arguments):
         pointer = _vector_pointer(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        builder.store(arguments[2], pointer, align=memory.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, Lanes(array.dtype)), build
+    return types.void(memory, types.intp, Lanes(memory.dtype)), build
 
 
 @intrinsic
-def spread(typing, array, index):
-    """The ``index``-th element of a flat array, in every lane."""
+def spread(typing, memory, index):
+    """The ``index``-th value, in every lane."""
 
     def build(context, builder, signature, arguments):
-        value = builder.load(
-            builder.gep(_data(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-        )
-        return _splat(builder, value, Lanes(array.dtype).count)
+        value = builder.load(builder.gep(arguments[0], [arguments[1]]))
+        return _splat(builder, value, Lanes(memory.dtype).count)
 
-    return Lanes(array.dtype)(array, types.intp), build
+    return Lanes(memory.dtype)(memory, types.intp), build
 
 
 @intrinsic
-def zeros(typing, array):
-    """A vector of zeros of the array's dtype."""
+def everywhere(typing, like, value):
+    """A value in like's dtype, in every lane."""
+
+    def build(context, builder, signature, arguments):
+        value = context.cast(builder, arguments[1], signature.args[1], like.dtype)
+        return _splat(builder, value, Lanes(like.dtype).count)
+
+    return Lanes(like.dtype)(like, value), build
+
+
+@intrinsic
+def zeros(typing, like):
+    """A vector of zeros of like's dtype."""
 
     def build(context, builder, signature, arguments):
         return ir.Constant(context.get_value_type(signature.return_type), None)
 
-    return Lanes(array.dtype)(array), build
+    return Lanes(like.dtype)(like), build
 
 
 @intrinsic
@@ -174,14 +219,9 @@ def total(typing, a):
     return a.dtype(a), build
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return context.make_array(kind)(context, builder, array).data
-
-
-def _vector_pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+def _vector_pointer(context: Any, builder: Any, kind: Any, memory: Any, place: Any) -> Any:
     vector = context.get_value_type(Lanes(kind.dtype))
-    data = builder.bitcast(_data(context, builder, kind, array), vector.as_pointer())
-    return builder.gep(data, [place])
+    return builder.gep(builder.bitcast(memory, vector.as_pointer()), [place])
 
 
 def _splat(builder: Any, value: Any, count: int) -> Any:

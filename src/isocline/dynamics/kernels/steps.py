@@ -17,9 +17,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blocks import aligned
-from .compiling import ONE, ZERO, inlined
-from .simd import clamp, fma, load, spread, store, total, where_above, where_inside, zeros
+from .blocks import entry, fill
+from .compiling import ZERO, inlined
+from .simd import (
+    clamp,
+    everywhere,
+    fma,
+    load,
+    number,
+    pointer,
+    spread,
+    store,
+    total,
+    where_above,
+    where_inside,
+    zeros,
+)
 
 UNITS = 4  # units computed on together: enough independent sums to keep the arithmetic units busy
 
@@ -36,62 +49,62 @@ def theta_size(M, G):
 
 
 @inlined
-def pack(A, W1, W2, h1, h2, theta):
-    """Write the parameters A ``(M,)``, W1 ``(M, L)``, W2 ``(L, M)``, h1 ``(M,)``, h2 ``(L,)`` into theta."""
-    M, L = W1.shape
+def pack(parameters, r, M, L, theta):
+    """Write run r of the parameters, the places of A ``(M,)``, W1 ``(M, L)``, W2 ``(L, M)``, h1 and h2, into theta."""
+    A, W1, W2, h1, h2 = parameters
+    a, w1, w2 = pointer(A[0], theta), pointer(W1[0], theta), pointer(W2[0], theta)
+    one, two = pointer(h1[0], theta), pointer(h2[0], theta)
     G = groups_of(L)
     at_W1 = 2 * M + UNITS * G
     at_W2 = at_W1 + UNITS * G * M
-    for k in range(len(theta)):
-        theta[k] = 0
+    fill(theta, theta_size(M, G), 0)
     for i in range(M):
-        theta[i] = A[i]
-        theta[M + i] = h1[i]
+        theta[i] = a[entry(A, r, ZERO, ZERO, i)]
+        theta[M + i] = one[entry(h1, r, ZERO, ZERO, i)]
         for l in range(L):
             k = (l // UNITS * M + i) * UNITS + l % UNITS
-            theta[at_W1 + k] = W1[i, l]
-            theta[at_W2 + k] = W2[l, i]
+            theta[at_W1 + k] = w1[entry(W1, r, ZERO, i, l)]
+            theta[at_W2 + k] = w2[entry(W2, r, ZERO, l, i)]
     for l in range(L):
-        theta[2 * M + l] = h2[l]
+        theta[2 * M + l] = two[entry(h2, r, ZERO, ZERO, l)]
 
 
 @inlined
-def unpack(theta, A, W1, W2, h1, h2):
-    """Write theta back into A, W1, W2, h1, h2; the inverse of ``pack``."""
-    M, L = W1.shape
+def unpack(theta, parameters, r, M, L):
+    """Write theta back; the inverse of ``pack``."""
+    A, W1, W2, h1, h2 = parameters
+    a, w1, w2 = pointer(A[0], theta), pointer(W1[0], theta), pointer(W2[0], theta)
+    one, two = pointer(h1[0], theta), pointer(h2[0], theta)
     at_W1 = 2 * M + UNITS * groups_of(L)
     at_W2 = at_W1 + UNITS * groups_of(L) * M
     for i in range(M):
-        A[i] = theta[i]
-        h1[i] = theta[M + i]
+        a[entry(A, r, ZERO, ZERO, i)] = theta[i]
+        one[entry(h1, r, ZERO, ZERO, i)] = theta[M + i]
         for l in range(L):
             k = (l // UNITS * M + i) * UNITS + l % UNITS
-            W1[i, l] = theta[at_W1 + k]
-            W2[l, i] = theta[at_W2 + k]
+            w1[entry(W1, r, ZERO, i, l)] = theta[at_W1 + k]
+            w2[entry(W2, r, ZERO, l, i)] = theta[at_W2 + k]
     for l in range(L):
-        h2[l] = theta[2 * M + l]
+        two[entry(h2, r, ZERO, ZERO, l)] = theta[2 * M + l]
 
 
 @inlined
 def limits_of(clipped, like):
     """The upper limit of a unit, 1 or infinity; then 1 and -1 for the clipped map, 0 and 0 for the plain one."""
-    values = aligned(3 * ONE, like)
-    values[0] = 1 if clipped else np.inf
-    values[1] = 1 if clipped else 0
-    values[2] = -values[1]
-    return spread(values, 0), spread(values, 1), spread(values, 2)
+    on = 1.0 if clipped else 0.0
+    return everywhere(like, 1.0 if clipped else np.inf), everywhere(like, on), everywhere(like, -on)
 
 
 @inlined
 def _size(h, like):
     """|h|, but not so small that a weight over it is infinite or times it zero."""
-    return max(abs(h), like.dtype.type(1e-19))
+    return max(abs(h), number(like, 1e-19))
 
 
 @inlined
 def prepare(theta, M, G, clipped, prepared):
     """Theta as the steps want it: in h2's place what is added to u, W1 times h2, W2 over |h2|."""
-    for k in range(len(theta)):
+    for k in range(theta_size(M, G)):
         prepared[k] = theta[k]
     if clipped:
         for l in range(UNITS * G):

@@ -11,14 +11,31 @@ eager equivalent, step by step: windows of ``windows.window_starts``, ``dynamics
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from . import observing
-from .blocks import aligned, fill, summed
-from .compiling import ONE, ZERO, compiled, inlined
+from .blocks import fill, summed
+from .compiling import ONE, ZERO, compiled, inlined, merged
 from .optimiser import penalise, radam
-from .simd import VECTOR_BYTES, fma, load, spread, store, total, where_number, zeros
+from .simd import (
+    VECTOR_BYTES,
+    ahead,
+    everywhere,
+    fma,
+    load,
+    pieces,
+    pointer,
+    spread,
+    store,
+    total,
+    where_number,
+    zeros,
+)
 from .steps import (
     UNITS,
     groups_of,
@@ -32,45 +49,42 @@ from .steps import (
 )
 from .windows import read_windows, window_starts
 
+Array = npt.NDArray[Any]
 SPAN = 16  # steps in a block of time of the way back
 
 Sizes = namedtuple("Sizes", "B T M L N K affine bias")
 Work = namedtuple(
-    "Work", "values given signal fed states slopes outputs signals small back valid sums alpha scale map"
+    "Work", "values given signal fed states slopes outputs signals small back valid sums map gradient inverse"
 )
 
 
-@inlined
-def _work(sizes, G, like):
-    lanes = VECTOR_BYTES // like.itemsize
+def _needed(sizes, count, lanes):
+    """Values of memory that a run of ``count`` parameters takes: the pieces of ``Work``."""
     T, M, N, K = sizes.T, sizes.M, sizes.N, sizes.K
-    stride = UNITS * SPAN + UNITS
-    return Work(
-        aligned((T + 1) * N * lanes, like),
-        aligned(T * K * lanes, like),
-        aligned((T + 1) * M * lanes, like),
-        aligned((T + 1) * M * lanes, like),
-        aligned(T * M * lanes, like),
-        aligned(T * M * lanes, like),
-        aligned(G * stride * lanes, like),
-        aligned(G * stride * lanes, like),
-        aligned((2 * M + UNITS * G) * lanes, like),
-        aligned(M * lanes, like),
-        aligned(lanes, like),
-        aligned((N * M + N) * lanes, like),
-        aligned(ONE, like),
-        aligned(ONE, like),
-        aligned(theta_size(M, G), like),
-    )
+    G = (sizes.L + UNITS - 1) // UNITS
+    states, units = T * M * lanes, G * (UNITS * SPAN + UNITS) * lanes
+    begun = states + M * lanes
+    return (
+        (T + 1) * N * lanes, T * K * lanes, begun, begun, states, states, units, units,
+        (2 * M + UNITS * G) * lanes, M * lanes, lanes, (N * M + N) * lanes, count, count, M * N,
+    )  # fmt: skip
+
+
+_pieces = inlined(_needed)
 
 
 @inlined
-def _forward(theta, sizes, G, limits, work, at_C):
+def _work(sizes, count, lanes, memory, like):
+    a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = pieces(memory, _pieces(sizes, count, lanes), like)
+    return Work(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)
+
+
+@inlined
+def _forward(theta, sizes, G, limits, alpha, work, at_C):
     """States before and after forcing, from the state fed first."""
     M, K = sizes.M, sizes.K
     signal, D = (work.signal, M) if sizes.affine else (work.values, sizes.N)
     fed, states, given, prepared = work.fed, work.states, work.given, work.map  # once: it costs in the loop
-    alpha = spread(work.alpha, 0)
     for t in range(sizes.T):
         predict(prepared, M, G, limits, fed, t * M, states, t * M)
         for i in range(M):
@@ -86,15 +100,13 @@ def _forward(theta, sizes, G, limits, work, at_C):
 
 
 @inlined
-def _back(theta, sizes, G, limits, work, at_C, gradient):
-    """The adjoint over all steps; leaves dl/dz_0 in ``work.back`` and the whole slopes in ``work.slopes``."""
+def _back(theta, sizes, G, limits, alpha, work, at_C):
+    """The adjoint over all steps, from ``work.back`` = 0: leaves dl/dz_0 there, the whole slopes in ``work.slopes``."""
     M, K, T = sizes.M, sizes.K, sizes.T
     signal, D = (work.signal, M) if sizes.affine else (work.values, sizes.N)
     fed, slopes, back, small = work.fed, work.slopes, work.back, work.small
     outputs, signals, given, prepared = work.outputs, work.signals, work.given, work.map
-    stride = UNITS * SPAN + UNITS
-    alpha = spread(work.alpha, 0)
-    fill(back, 0)
+    gradient, stride = work.gradient, UNITS * SPAN + UNITS
     for first in range((T - 1) // SPAN * SPAN, -1, -SPAN):
         steps = min(SPAN, T - first)
         for step in range(steps - 1, -1, -1):
@@ -148,30 +160,31 @@ def _slopes(theta, sizes, work, at, scale):
 
 
 @inlined
-def _start(theta, sizes, work, at, P):
+def _start(theta, sizes, work, at):
     """The forcing signal, if it is not the data, and the state fed first."""
     M, N = sizes.M, sizes.N
     if sizes.affine:
-        observing.read_signal(work.values, sizes.T + 1, N, at + N * M, sizes.bias, theta, P, work.signal, M)
+        observing.read_signal(
+            work.values, sizes.T + 1, N, at + N * M, sizes.bias, theta, work.inverse, work.signal, M
+        )
         for i in range(M):
             store(work.fed, i, load(work.signal, i))
     else:
         observing.start_identity(theta, at, work.values, work.fed, N, M)
 
 
-@inlined
-def _batch(theta, sizes, G, clipped, missing, series, inputs, rows, P, to_inverse, work, gradient):
-    """The mean squared error of a batch of windows; its gradient is added to ``gradient``."""
-    M, N, T = sizes.M, sizes.N, sizes.T
+@merged
+def _batch(theta, sizes, lanes, clipped, missing, alpha, series, inputs, rows, to_P, work):
+    """The mean squared error of a batch of windows; its gradient is added to ``work.gradient``."""
+    M, N, T, G = sizes.M, sizes.N, sizes.T, groups_of(sizes.L)
+    gradient = work.gradient
     at_C = theta_size(M, G)
     at = at_C + M * sizes.K
-    lanes = len(work.valid)
     count = _count(series, rows, sizes) if missing else sizes.B * T * N
-    work.scale[0] = 2 / count
-    limits = limits_of(clipped, work.map)
-    prepare(theta[:at_C], M, G, clipped, work.map)
-    fill(work.small, 0)
-    fill(work.sums, 0)
+    limits, alpha, scale = limits_of(clipped, theta), everywhere(theta, alpha), everywhere(theta, 2 / count)
+    prepare(theta, M, G, clipped, work.map)
+    fill(work.small, (2 * M + UNITS * G) * lanes, ZERO)
+    fill(work.sums, (N * M + N) * lanes, ZERO)
     squares = zeros(theta)
     for low in range(0, sizes.B, lanes):
         high = min(low + lanes, sizes.B)
@@ -180,13 +193,23 @@ def _batch(theta, sizes, G, clipped, missing, series, inputs, rows, P, to_invers
         read_windows(work.values, series, rows, low, high, ZERO, T + 1, lanes)
         if sizes.K:
             read_windows(work.given, inputs, rows, low, high, ONE, T, lanes)
-        _start(theta, sizes, work, at, P)
-        _forward(theta, sizes, G, limits, work, at_C)
-        squares = squares + _slopes(theta, sizes, work, at, spread(work.scale, 0))
-        _back(theta, sizes, G, limits, work, at_C, gradient)
+        _start(theta, sizes, work, at)
+        _forward(theta, sizes, G, limits, alpha, work, at_C)
+        squares = squares + _slopes(theta, sizes, work, at, scale)
+        fill(work.back, M * lanes, ZERO)
+        _back(theta, sizes, G, limits, alpha, work, at_C)
         if sizes.affine:
             observing.start_affine_back(
-                work.back, work.values, N, M, theta, at + N * M, sizes.bias, P, to_inverse, gradient
+                work.back,
+                work.values,
+                N,
+                M,
+                theta,
+                at + N * M,
+                sizes.bias,
+                work.inverse,
+                to_P,
+                gradient,
             )
         else:
             observing.start_identity_back(work.back, work.values, N, M, gradient, at)
@@ -197,66 +220,80 @@ def _batch(theta, sizes, G, clipped, missing, series, inputs, rows, P, to_invers
 
 
 @inlined
-def _observation_back(sizes, at, work, through, gradient):
-    """B's gradient, through the predictions and, ``through`` ``(N, M)``, through z_0; and b's."""
-    N, M = sizes.N, sizes.M
+def _observation_back(sizes, at, work, through):
+    """B's gradient, through the predictions and, ``through``, through z_0; and b's."""
+    N, M, gradient = sizes.N, sizes.M, work.gradient
     for n in range(N):
         for i in range(M):
-            gradient[at + n * M + i] += total(load(work.sums, n * M + i)) + through[n, i]
+            gradient[at + n * M + i] += total(load(work.sums, n * M + i)) + through[n * M + i]
         if sizes.bias:
             gradient[at + N * M + n] += total(load(work.sums, N * M + n))
 
 
 @compiled
-def advance(
+def _advance(
     sizes, clipped, missing, shrinkage, penalty, series, inputs, starts, seeds, first, rates, alphas,
-    theta, moments, squares, losses, stopped, begin, end,
+    state, count, losses, stopped, memory, begin, end,
 ):  # fmt: skip
-    """Do the updates ``first + 1 ..`` of the runs begin .. end, one per learning rate, in place.
-
-    Arrays: series ``(rows, N)``, NaN = missing; inputs ``(rows, K)``; starts ``(S,)``, rows; seeds, alphas
-    ``(R,)``; rates ``(updates,)``; theta, moments, squares ``(R, P)``; losses ``(R, updates)``; stopped
-    ``(R,)``: -1, or the number of the update at which loss or gradient were no longer finite. Such an update
-    is not made.
+    """As ``advance``; state: the addresses of theta, moments and squares, of ``count`` values a run; memory: of enough
+    for the work, and for matrices.
     """
-    G = groups_of(sizes.L)
     M, N = sizes.M, sizes.N
-    like = series[0]
-    work = _work(sizes, G, like)
-    gradient = aligned(theta.shape[1], like)
-    at = theta_size(M, G) + M * sizes.K
-    P = aligned(M * N, like)
-    to_inverse = np.zeros((M, N))
-    B, U, s, V = np.zeros((N, M)), np.zeros((N, M)), np.zeros(M), np.zeros((M, M))
-    inverse = np.zeros((M, N))
+    lanes = VECTOR_BYTES // series.itemsize
+    work = _work(sizes, count, lanes, memory[0], series)
+    gradient = work.gradient
+    at = theta_size(M, groups_of(sizes.L)) + M * sizes.K
+    B, U, s, V, P, to_P, to_B, F, K, R, X = observing.matrices_of(N, M, memory[1], rates)
     for run in range(begin, end):
-        work.alpha[0] = alphas[run]
+        theta = ahead(pointer(state[0], series), run * count)
+        moments = ahead(pointer(state[1], series), run * count)
+        squares = ahead(pointer(state[2], series), run * count)
         for k in range(len(rates)):
             if stopped[run] >= 0:
                 break
             rows = window_starts(seeds[run], first + k, sizes.B, starts)
-            fill(gradient, 0)
+            fill(gradient, count, ZERO)
             if sizes.affine:
-                for n in range(N):
-                    for i in range(M):
-                        B[n, i] = theta[run, at + n * M + i]
-                        to_inverse[i, n] = 0
-                U, s, V = observing.singular_vectors(B)
-                inverse = observing.inverse_of(B, U, s, V)
-                for i in range(M):
-                    for n in range(N):
-                        P[i * N + n] = inverse[i, n]
+                for n in range(N * M):
+                    B[n] = theta[at + n]
+                observing.singular_vectors(B, N, M, U, s, V)
+                observing.inverse_of(U, s, V, N, M, P)
+                for n in range(N * M):
+                    work.inverse[n] = P[n]
+                fill(to_P, N * M, ZERO)
             loss = _batch(
-                theta[run], sizes, G, clipped, missing, series, inputs, rows, P, to_inverse, work, gradient
+                theta, sizes, lanes, clipped, missing, alphas[run], series, inputs, rows, to_P, work
             )
             if sizes.affine:
-                through = observing.pinv_gradient(B, inverse, to_inverse)
-                _observation_back(sizes, at, work, through, gradient)
+                observing.pinv_gradient(B, P, to_P, N, M, F, K, R, X, to_B)
+                _observation_back(sizes, at, work, to_B)
                 if penalty > 0:
-                    observing.condition_gradient(U, s, V, penalty, gradient, at)
-            penalise(theta[run], gradient, M, at, shrinkage, 0.0 if sizes.affine else penalty)
+                    observing.condition_gradient(U, s, V, N, M, penalty, gradient, at)
+            penalise(theta, gradient, M, at, count, shrinkage, 0.0 if sizes.affine else penalty)
             losses[run, k] = loss
-            if not np.isfinite(loss + summed(gradient)):
+            if not np.isfinite(loss + summed(gradient, count)):
                 stopped[run] = first + k + 1
                 break
-            radam(theta[run], gradient, moments[run], squares[run], first + k + 1, rates[k])
+            radam(theta, gradient, moments, squares, count, first + k + 1, rates[k])
+
+
+def advance(
+    sizes: Sizes, clipped: bool, missing: bool, shrinkage: float, penalty: float, series: Array, inputs: Array,
+    starts: Array, seeds: Array, first: int, rates: Array, alphas: Array,
+    theta: Tensor, moments: Tensor, squares: Tensor, losses: Array, stopped: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """Do the updates ``first + 1 ..`` of the runs begin .. end, one per learning rate, in place.
+
+    Arrays: series ``(rows, N)``, NaN = missing; inputs ``(rows, K)``; starts ``(S,)``, rows; seeds, alphas
+    ``(R,)``; rates ``(updates,)``; theta, moments, squares ``(R, P)``, contiguous; losses ``(R, updates)``; stopped
+    ``(R,)``: -1, or the number of the update at which loss or gradient were no longer finite. Such an update
+    is not made.
+    """
+    count = theta.shape[1]
+    memory = torch.empty(sum(_needed(sizes, count, VECTOR_BYTES // series.itemsize)), dtype=theta.dtype)
+    matrices = torch.empty(sum(observing.needed(sizes.N, sizes.M)), dtype=torch.float64)
+    state = (theta.data_ptr(), moments.data_ptr(), squares.data_ptr())
+    _advance(
+        sizes, clipped, missing, shrinkage, penalty, series, inputs, starts, seeds, first, rates, alphas,
+        state, count, losses, stopped, (memory.data_ptr(), matrices.data_ptr()), begin, end,
+    )  # fmt: skip

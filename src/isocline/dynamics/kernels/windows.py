@@ -48,7 +48,6 @@ def read_windows(vectors, series, rows, low, high, first, steps, lanes):
         for i in range(columns):
             start = (t * columns + i) * lanes
             for b in range(high - low):
-                value = series[np.uintp(rows[np.uintp(low + b)] + first + t), np.uintp(i)]
-                vectors[np.uintp(start + b)] = value
+                vectors[start + b] = series[np.uintp(rows[np.uintp(low + b)] + first + t), np.uintp(i)]
             for b in range(high - low, lanes):
-                vectors[np.uintp(start + b)] = 0
+                vectors[start + b] = 0
