@@ -41,7 +41,7 @@ def test_sequences(case, backend, golden):
     check_gradients((y, state), (arrays["cotangent0"], arrays["cotangent1"]), given, gradients)
 
 
-@pytest.mark.parametrize("backend", ["reference", "dense", "tiled", "auto"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "sweep", "tiled", "auto"])
 @pytest.mark.parametrize("case", ["core2d_P", "core2d_D_chiralityL", "core2d_generic_4x8"])
 def test_grids(case, backend, golden):
     given, gradients, arrays = load(golden / f"plstm/{case}.npz", GRID)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from isocline._core.checks import check_choice, wrong
-from isocline.plstm.graph import DagBatch
+from isocline.plstm.arguments import check_tensors
+from isocline.plstm.graph import DagBatch, check_graph
 from isocline.plstm.kernels import graph_dense, graph_paths, graph_reference, graph_sweep
+from isocline.plstm.kernels.keeping import full_precision
 
 BACKENDS = {
     "reference": graph_reference.plstm_graph,
@@ -65,7 +67,7 @@ def plstm_graph(
     if backend != "auto" and backend not in BACKENDS:
         check_choice("backend", backend, ("auto", *BACKENDS))
     name = _choice(graph, q, v) if backend == "auto" else backend
-    with torch.autocast(q.device.type, enabled=False):  # products of gates stay in the gates' dtype
+    with full_precision():  # products of gates stay in the gates' dtype
         return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
 
 
@@ -122,6 +124,11 @@ def _check_shapes(
     direct: Tensor,
     graph: DagBatch,
 ) -> None:
+    check_graph(graph)
+    tensors = {
+        "q": q, "k": k, "v": v, "source": source, "transition": transition, "mark": mark, "direct": direct,
+    }  # fmt: skip
+    check_tensors(tensors)
     if q.dim() < 2:
         raise wrong("q", "shape (..., N, dk)", tuple(q.shape), "nodes next to last, features last")
     lead = tuple(q.shape[:-2])
@@ -130,18 +137,18 @@ def _check_shapes(
     N, E, L = graph.num_nodes, graph.num_edges, graph.num_arcs
     J = (transition.shape[-1],) if transition.dim() > q.dim() else ()
     wanted = {
-        "q": (q, (*lead, N, q.shape[-1]), "N nodes"),
-        "k": (k, tuple(q.shape), "as q"),
-        "v": (v, (*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
-        "source": (source, (*lead, E, *J), "E = graph.num_edges"),
-        "transition": (transition, (*lead, L, *J, *J), "L = graph.num_arcs"),
-        "mark": (mark, (*lead, E, *J), "E = graph.num_edges"),
-        "direct": (direct, (*lead, N), "N = graph.num_nodes"),
+        "q": ((*lead, N, q.shape[-1]), "N nodes"),
+        "k": (tuple(q.shape), "as q"),
+        "v": ((*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
+        "source": ((*lead, E, *J), "E = graph.num_edges"),
+        "transition": ((*lead, L, *J, *J), "L = graph.num_arcs"),
+        "mark": ((*lead, E, *J), "E = graph.num_edges"),
+        "direct": ((*lead, N), "N = graph.num_nodes"),
     }
-    for name, (tensor, want, what) in wanted.items():
-        if tuple(tensor.shape) != want:
-            axis = _first_difference(tuple(tensor.shape), want)
-            raise wrong(name, f"shape {want} ({what})", f"{tuple(tensor.shape)}", axis)
+    for name, (want, what) in wanted.items():
+        got = tuple(tensors[name].shape)
+        if got != want:
+            raise wrong(name, f"shape {want} ({what})", f"{got}", _first_difference(got, want))
 
 
 def _first_difference(got: tuple[int, ...], want: tuple[int, ...]) -> str:
