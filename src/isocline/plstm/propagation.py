@@ -9,6 +9,7 @@ from isocline._core.checks import check_choice, wrong
 from isocline.plstm.arguments import check_tensors
 from isocline.plstm.graph import DagBatch, check_graph
 from isocline.plstm.kernels import graph_dense, graph_paths, graph_reference, graph_sweep
+from isocline.plstm.kernels.inputs import GraphInputs
 from isocline.plstm.kernels.keeping import full_precision
 
 BACKENDS = {
@@ -55,20 +56,22 @@ def plstm_graph(
     its largest singular value.
     Source: pLSTM, sections 2 and 3.
     """
-    _check_shapes(q, k, v, source, transition, mark, direct, graph)
+    given = GraphInputs(q, k, v, source, transition, mark, direct)
+    _check_inputs(given, graph)
     channels = transition.shape[-1] if transition.dim() > q.dim() else 0
     if check:
         sizes = torch.linalg.matrix_norm(transition.detach(), 2) if channels else transition
         check_stable(sizes, graph)
     if channels:
         graph, order = graph.widened(channels)
-        transition = transition.flatten(-3).index_select(-1, order)
         source, mark = source.flatten(-2), mark.flatten(-2)
+        turns = transition.flatten(-3).index_select(-1, order)
+        given = given._replace(source=source, transition=turns, mark=mark)
     if backend != "auto" and backend not in BACKENDS:
         check_choice("backend", backend, ("auto", *BACKENDS))
     name = _choice(graph, q, v) if backend == "auto" else backend
     with full_precision():  # products of gates stay in the gates' dtype
-        return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
+        return BACKENDS[name](given, graph).to(v.dtype)
 
 
 def column_sums(transition: Tensor, graph: DagBatch, *, rows: bool = False) -> Tensor:
@@ -114,21 +117,12 @@ def _choice(graph: DagBatch, q: Tensor, v: Tensor) -> str:
     return "paths" if swept + attention <= states else "sweep"
 
 
-def _check_shapes(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> None:
+def _check_inputs(given: GraphInputs, graph: DagBatch) -> None:
+    """Raise a ValueError or TypeError that names what does not fit, both shapes and the axis."""
     check_graph(graph)
-    tensors = {
-        "q": q, "k": k, "v": v, "source": source, "transition": transition, "mark": mark, "direct": direct,
-    }  # fmt: skip
+    tensors = given._asdict()
     check_tensors(tensors)
+    q, v, transition = given.q, given.v, given.transition
     if q.dim() < 2:
         raise wrong("q", "shape (..., N, dk)", tuple(q.shape), "nodes next to last, features last")
     lead = tuple(q.shape[:-2])

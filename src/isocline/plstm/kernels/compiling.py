@@ -35,3 +35,16 @@ def inlined(function: Callable[..., Any]) -> Any:
 def place(i, size, flipped):
     """Where the i-th row, or node of a row, of a direction lies in the grid."""
     return size - 1 - i if flipped else i
+
+
+@inlined
+def gates_at(gates, b, o, n):
+    """The eight gates of a node in one direction, of ``(8, B, O, N)``."""
+    S_r, S_d, M_l, M_u = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
+    T_rl, T_ru, T_dl, T_du = (
+        gates[T_RL, b, o, n],
+        gates[T_RU, b, o, n],
+        gates[T_DL, b, o, n],
+        gates[T_DU, b, o, n],
+    )
+    return S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u

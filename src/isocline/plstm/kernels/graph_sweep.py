@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_rows import add_rows, origins, sweep
+from isocline.plstm.kernels.inputs import GraphInputs
 from isocline.plstm.kernels.keeping import inside_torch_func
 
 
@@ -61,17 +62,9 @@ def read_at(states: Tensor, mark: Tensor, rows: Tensor, count: int) -> Tensor:
     return add_rows(flat, weights, edges, rows, count).view(*lead, count, states.shape[-1])
 
 
-def plstm_graph(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> Tensor:
+def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     """As `graph_reference.plstm_graph`."""
+    q, k, v, source, transition, mark, direct = given
     tail, head = graph.edges.unbind(1)
     made = k.index_select(-2, tail)[..., None] * v.index_select(-2, tail)[..., None, :]
     written = (source[..., None, None] * made).flatten(-2)

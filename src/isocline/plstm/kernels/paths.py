@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, compiled, inlined, place
+from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, compiled, gates_at, inlined, place
 
 
 @compiled
@@ -31,15 +31,14 @@ def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
                 for j in range(Y):
                     y = place(j, Y, flips[o] & 2)
                     n = x * Y + y
-                    rl, ru, dl, du = _transitions(gates, b, o, n)
-                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
                     for s in range(first, last):  # add what the node reads; what enters becomes what leaves
                         R, U = right[y, s], down[s]
                         masks[b, n, s] += ml * R + mu * U
                         right[y, s] = rl * R + ru * U
                         down[s] = dl * R + du * U
-                    right[y, n] += gates[S_R, b, o, n]
-                    down[n] += gates[S_D, b, o, n]
+                    right[y, n] += S_r
+                    down[n] += S_d
                 if borders:
                     for s in range(S):
                         masks[b, N + Y + x, s] += down[s]
@@ -47,11 +46,6 @@ def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
                 for y in range(Y):
                     for s in range(S):
                         masks[b, N + y, s] += right[y, s]
-
-
-@inlined
-def _transitions(gates, b, o, n):
-    return gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
 
 
 @inlined
@@ -104,8 +98,7 @@ def gate_gradients(gates, flips, X, Y, borders, slopes, gradients, begin, end):
                     n = x * Y + y
                     gradients[S_R, b, o, n] = right[y, n]
                     gradients[S_D, b, o, n] = down[n]
-                    rl, ru, dl, du = _transitions(gates, b, o, n)
-                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    _S_r, _S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
                     zero = slopes.dtype.type(0)
                     to_rl, to_ru, to_dl, to_du, to_ml, to_mu = zero, zero, zero, zero, zero, zero
                     for s in range(first, last):  # the adjoint of what leaves becomes that of what enters
@@ -136,15 +129,15 @@ def _keep_rows(gates, flip, b, o, X, Y, borders, right, down, kept_right, kept_d
         for j in range(Y):
             y = place(j, Y, flip & 2)
             n = x * Y + y
-            rl, ru, dl, du = _transitions(gates, b, o, n)
+            S_r, S_d, rl, ru, dl, du, _ml, _mu = gates_at(gates, b, o, n)
             for s in range(first, last):
                 R, U = right[y, s], down[s]
                 kept_right[n, s] = R
                 kept_down[n, s] = U
                 right[y, s] = rl * R + ru * U
                 down[s] = dl * R + du * U
-            right[y, n] += gates[S_R, b, o, n]
-            down[n] += gates[S_D, b, o, n]
+            right[y, n] += S_r
+            down[n] += S_d
 
 
 @compiled

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, ZERO, compiled, inlined, place
+from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, ZERO, compiled, gates_at, inlined, place
 
 # Indices inside the innermost loops are unsigned: none can count from the end, which would have to be looked at every time.
 CARRIED = 1 << 17  # numbers of a row of states that are carried together: half the second cache in float32
@@ -126,8 +126,7 @@ def read_grid(gates, flips, X, Y, q, k, v, states, right, down, y, begin, end):
 @inlined
 def _read_node(gates, q, k, v, R, U, y, b, o, n, at, first, some):
     """One node: what it reads, and what leaves it in place of what entered."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first = np.uintp(q.shape[2]), np.uintp(first)
     for j in range(np.uintp(some)):
         value, row, read = v[b, n, first + j], j * dk, q.dtype.type(0)
@@ -183,8 +182,7 @@ def grid_gradients(
 @inlined
 def _once_more(gates, q, k, v, slope, R, U, kept, to_q, to_gates, b, o, n, at, first, some):
     """One node on the way there: its query's and marks' gradients; what enters is kept, then replaced by what leaves."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first, zero = np.uintp(q.shape[2]), np.uintp(first), q.dtype.type(0)
     for s in range(np.uintp(some) * dk):
         kept[n, 0, s] = R[at, s]
@@ -213,8 +211,7 @@ def _once_more(gates, q, k, v, slope, R, U, kept, to_q, to_gates, b, o, n, at, f
 @inlined
 def _back(gates, q, k, v, slope, A, V, kept, to_k, to_v, to_gates, b, o, n, at, first, some):
     """One node on the way back: A, V are the adjoints of what leaves to the right and down, then of what entered."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first, zero = np.uintp(q.shape[2]), np.uintp(first), q.dtype.type(0)
     to_rl, to_ru, to_dl, to_du = zero, zero, zero, zero
     for s in range(np.uintp(some) * dk):
