@@ -54,7 +54,7 @@ def plstm_graph(
     Raises: ValueError for shapes that do not fit, and, with ``check``, for transitions that may explode: in P-mode neither
     the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1; the size of a matrix is
     its largest singular value.
-    Source: pLSTM, sections 2 and 3.
+    Source: paper, the section on directed acyclic graphs.
     """
     given = GraphInputs(q, k, v, source, transition, mark, direct)
     _check_inputs(given, graph)

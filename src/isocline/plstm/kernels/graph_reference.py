@@ -14,7 +14,7 @@ def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     ``C_e = S_e k_n v_n^T + sum over arcs (e', e) of T C_e'`` on every edge e that leaves n.
 
     Shapes: q, k ``(..., N, dk)``; v ``(..., N, dv)``; source, mark ``(..., E)``; transition ``(..., L)``; direct
-    ``(..., N)``; returns ``(..., N, dv)``. Source: pLSTM, section 2 (Equations of the state on edges).
+    ``(..., N)``; returns ``(..., N, dv)``. Source: paper, the state on edges.
     """
     q, k, v, source, transition, mark, direct = given
     wide = torch.promote_types(q.dtype, source.dtype)

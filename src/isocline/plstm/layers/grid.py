@@ -84,7 +84,7 @@ class PLSTM2d(nn.Module):
     gate: Any  # a ModuleDict of Gate, by the name of the gate
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Section 5: gates at their biases, angles fanned out over the heads, SmallInit for the projections."""
+        """Gates at their biases, angles fanned out over the heads, SmallInit for the projections."""
         finish(self, generator)
         nn.init.constant_(self.direct, self.direct_bias)
         if self.mode == "P":
