@@ -34,9 +34,9 @@ P = ("source_r", "source_d", "transition_r", "transition_d", "mark")
 D = ("source_r", "source_d", "transition_r", "transition_d", "transition_turn", "mark_l", "mark_u")
 
 ABOUT = (
-    f"Four directions, {HEADS} heads of {DIM}, float32. Softmax attention is `scaled_dot_product_attention` on the same "
-    "nodes; the recursion goes from node to node under autograd; `tiles merged` is the paper's parallel algorithm in "
-    "plain PyTorch, written from its description, not the published code.\n\n"
+    f"Four directions, {HEADS} heads of {DIM}, float32, side by side as a layer makes them. Softmax attention is "
+    "`scaled_dot_product_attention` on the same nodes; the recursion goes from node to node under autograd; `tiles merged` "
+    "is the paper's parallel algorithm in plain PyTorch, written from its description, not the published code.\n\n"
 )
 
 Call = Callable[[], Tensor]
@@ -74,12 +74,16 @@ def random(*shape: int) -> Tensor:
     return torch.rand(shape).mul_(0.5).requires_grad_()
 
 
+def projected(batch: int, *nodes: int) -> Tensor:
+    """Features ``(B, heads, *nodes, d)`` as a layer makes them: in memory the heads of a node lie side by side."""
+    return torch.randn(batch, *nodes, HEADS, DIM).movedim(-2, 1).requires_grad_()
+
+
 def grid_calls(
     batch: int, side: int, others: dict[str, Callable[..., Tensor]]
 ) -> dict[str, tuple[Call, list[Tensor]]]:
     """Every contestant at P-mode gates of one size, and ours at D-mode; each with the leaves of its gradients."""
-    shape = (batch, HEADS, side, side)
-    q, k, v = (torch.randn(*shape, DIM, requires_grad=True) for _ in range(3))
+    q, k, v = (projected(batch, side, side) for _ in range(3))
     p = {name: random(batch, HEADS, 4, side, side) for name in P}
     d = {name: random(batch, HEADS, 4, side, side) for name in D}
     flat = [p[name].flatten(0, 1) for name in P]
@@ -100,7 +104,7 @@ def grid_calls(
 
 
 def line_calls(batch: int, others: dict[str, Callable[..., Tensor]]) -> dict[str, tuple[Call, list[Tensor]]]:
-    vectors = [torch.randn(batch, HEADS, LENGTH, DIM, requires_grad=True) for _ in range(3)]
+    vectors = [projected(batch, LENGTH) for _ in range(3)]
     gates = [torch.rand(batch, HEADS, LENGTH).requires_grad_() for _ in range(4)]
     leaves = [*vectors, *gates]
     calls: dict[str, tuple[Call, list[Tensor]]] = {
@@ -188,8 +192,8 @@ def lines(others: dict[str, Callable[..., Tensor]]) -> str:
                 rows.append([f"batch {batch}", way, name, ms(times["ours"]), over.words(), *goal])
     columns = ["", "pass", "peer", "ours, ms", "peer / ours", "wanted", ""]
     return (
-        f"A sequence of {LENGTH}, {HEADS} heads of {DIM}, float32; softmax attention is causal.\n\n"
-        + sides.table(columns, rows)
+        f"A sequence of {LENGTH}, {HEADS} heads of {DIM}, float32, side by side as a layer makes them; softmax attention is "
+        "causal.\n\n" + sides.table(columns, rows)
     )
 
 

@@ -161,6 +161,27 @@ def test_larger_grids_in_parts(backend, size, problems, assert_same, monkeypatch
     assert_same(single.with_gradients(backend), single.with_gradients("tiled"), tolerance=1e-4)
 
 
+def test_heads_out_of_a_layer_are_brought_together_first(problems, monkeypatch):
+    """oneDNN takes hundreds of times as long for rows that do not lie side by side, as those of one head among others."""
+    from isocline.plstm.kernels import cpu
+
+    seen = []
+
+    def product(a, b):
+        seen.append(all(t.is_contiguous() or t.mT.is_contiguous() for t in (a, b)))
+        return a @ b.mT
+
+    monkeypatch.setattr(cpu, "product", product)
+    monkeypatch.setattr(cpu, "LONG", 1)
+    problem = problems(6, torch.float32).quadrants("P", 3, 4)
+    leaves = [t.requires_grad_() for t in problem.tensors.values()]
+    # As a layer makes them: in memory, every head's row beside those of the other heads.
+    apart = [torch.stack([t, t], -2).select(-2, 1) if i < 3 else t for i, t in enumerate(leaves)]
+    torch.autograd.grad(problem.run("dense", *apart)[0].sum(), leaves)
+    assert len(seen) == 2 * (2 + 5)  # heads, and products on the way there and back
+    assert all(seen)
+
+
 def test_long_states_go_by_chunks(problems, assert_same, monkeypatch):
     from isocline.plstm.kernels import cpu_lines
 

@@ -1,5 +1,7 @@
 """The published implementation's numbers: outputs, gradients and states of every core case, in float64."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,15 @@ def test_sequences(case, backend, golden):
     check_gradients((y, state), (arrays["cotangent0"], arrays["cotangent1"]), given, gradients)
 
 
-@pytest.mark.parametrize("backend", ["reference", "dense", "tiled", "auto"])
+INTERPRETED = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
+]
+
+
+@pytest.mark.parametrize(
+    "backend", ["reference", "dense", "sweep", "tiled", "auto", pytest.param("triton", marks=INTERPRETED)]
+)
 @pytest.mark.parametrize("case", ["core2d_P", "core2d_D_chiralityL", "core2d_generic_4x8"])
 def test_grids(case, backend, golden):
     given, gradients, arrays = load(golden / f"plstm/{case}.npz", GRID)

@@ -17,7 +17,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::isocline.plstm.diagnostics.Prop
 
 
 def equal(one, other):
-    names = ("edges", "arcs", "edge_ids", "batch", "edge_batch", "levels", "arc_order", "level_sizes")
+    names = (
+        "edges",
+        "arcs",
+        "edge_ids",
+        "batch",
+        "edge_batch",
+        "out_slot",
+        "in_slot",
+        "levels",
+        "arc_order",
+        "level_sizes",
+    )
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
@@ -64,6 +75,28 @@ def test_turning_round_twice_changes_nothing_and_once_every_arc(graph, other):
     assert torch.equal(back.batch, graph.batch)
     assert back.num_graphs == graph.num_graphs
     assert DagBatch.union([graph, other]).reversed().num_arcs == graph.num_arcs + other.num_arcs
+
+
+@given(graph=batches())
+def test_the_edges_at_a_node_take_its_slots_in_the_order_given(graph):
+    most = 0
+    for g in (graph, graph.reversed()):
+        for end, slot in ((0, g.out_slot), (1, g.in_slot)):
+            for node in range(g.num_nodes):
+                here = g.edges[:, end] == node
+                assert slot[here][g.edge_ids[here].argsort()].tolist() == list(range(int(here.sum())))
+                most = max(most, int(here.sum()))
+        assert g.max_slots == graph.max_slots
+    assert graph.max_slots == most
+
+
+def test_a_union_counts_every_row_of_the_lists_given():
+    """An edge that stands at both ends has two rows, of which its features are the first."""
+    both_ends = DagBatch.from_pyg(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
+    assert both_ends.num_rows == 4
+    union = DagBatch.union([both_ends, both_ends])
+    assert union.edge_ids.tolist() == [0, 2, 4, 6]
+    assert (union.num_rows, union.reversed().num_rows) == (8, 8)
 
 
 def test_a_union_is_the_graphs_in_one_numbering():
@@ -161,6 +194,7 @@ WRONG = [
     (lambda: DagBatch.from_edges([(0, 1)], 0), r"want no edges: there are no nodes"),
     (lambda: DagBatch.from_edges([(0, 1), (2, 2)]), r"two different ends, got \(2, 2\) in row 1; leave loops out"),
     (lambda: DagBatch.from_edges(torch.zeros(2, 5, dtype=torch.long)), r"shape \(E, 2\).*got \(2, 5\); from_pyg"),
+    (lambda: DagBatch.from_edges([(0, 1), (2,)]), r"edges: want shape \(E, 2\)"),
     (lambda: DagBatch.from_edges([(0, 1)], orientation="dfs"), r"orientation: want one of 'index', 'bfs'"),
     (lambda: DagBatch.from_edges([(0, 1)], orientation=[1, 1]), r"orientation: want a name, or 2 different ranks"),
     (lambda: DagBatch.from_edges([(0, 1)], mode="Q"), r"mode: want one of 'P', 'D'"),
@@ -181,9 +215,21 @@ def test_wrong_graphs_are_answered(call, message):
         call()
 
 
-def test_node_numbers_are_whole():
-    with pytest.raises(TypeError, match="edges: want whole numbers"):
-        DagBatch.from_edges([(0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: DagBatch.from_edges([(0.0, 1.0)]), "edges: want whole numbers"),
+        (lambda: DagBatch.from_edges([(0, 1)], batch=[0.0, 0.0]), "batch: want whole numbers"),
+        (
+            lambda: DagBatch.from_networkx([(0, 1)]),
+            "graphs: want networkx graphs, got a tuple; .* from_edges",
+        ),
+        (lambda: DagBatch.union([[(0, 1)]]), "graphs: want a DagBatch, got a list; make one with"),
+    ],
+)
+def test_other_kinds_of_things_are_answered(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_a_long_cycle_is_shortened():

@@ -224,7 +224,7 @@ class TestLines:
         torch.testing.assert_close((torch.cat(parts, 1), state), (whole, last), **CLOSE)
 
 
-@pytest.mark.parametrize("backend", ["reference", "dense", "tiled"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "sweep", "tiled"])
 def test_a_grid_in_four_parts_is_the_whole(backend, problems):
     X, Y, x, y = 5, 6, 2, 4
     t = problems(3).grid(X, Y).tensors

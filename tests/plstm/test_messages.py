@@ -24,6 +24,13 @@ LINE = [
     ({"initial_state": torch.ones(2, 3, 4)}, r"initial_state: want .* dk = 4 on axis 1 as in q"),
     ({"q": torch.ones(0, 6, 4)}, r"q: want every axis, heads included, of size >= 1, got \(0, 6, 4\)"),
     ({"q": torch.ones(4)}, r"q: want shape \(\.\.\., N, dk\)"),
+    ({"q": [[1.0]]}, r"q: want a tensor, got"),
+    (
+        {"v": torch.ones(2, 6, 3).numpy()},
+        r"v: want a tensor, got an array of shape \(2, 6, 3\), .*torch.as_tensor",
+    ),
+    ({"mark": 1.0}, r"mark: want a tensor, got 1.0"),
+    ({"mark": torch.ones(2, 6, device="meta")}, r"mark: want the device of q, cpu, got meta; move it"),
     ({"backend": "fast"}, "backend: want one of 'auto', 'reference', 'chunked', 'fla', got 'fast'"),
     (
         {"backend": "fla"},
@@ -60,6 +67,11 @@ GRID = [
         {"initial_state": (torch.ones(2, 4, 4, 5, 6),)},
         r"initial_state: want a pair \(R, U\) of states, got 1 parts",
     ),
+    (
+        {"initial_state": torch.ones(2, 4, 4, 5, 6)},
+        r"initial_state: want a pair \(R, U\) of states, got one tensor",
+    ),
+    ({"directions": 0}, r"directions: want a sequence of 0, 1, 2, 3, got 0; pass \(0,\)"),
     (
         {"initial_state": (torch.ones(2, 4, 3, 5, 6), torch.ones(2, 4, 3, 5, 6))},
         r"initial_state\[0\]: want shape \(\.\.\., O, Y, dk, dv\) with Y = 4 on axis 2 as in q",

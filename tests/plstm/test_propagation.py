@@ -159,6 +159,20 @@ def test_bfloat16_features_meet_float32_gates_and_float32_states():
         assert (low - exact).norm() < 0.02 * exact.norm()  # three roundings to 8 bits
 
 
+@pytest.mark.parametrize("backend", [*FAST, "auto"])
+@pytest.mark.parametrize("J", [(), (2,)])
+def test_a_graph_never_waits_for_the_device(backend, J):
+    """On the meta device there are no numbers: whatever asks for one raises."""
+    graph = DagBatch.grid(3, 4).to("meta")
+    E, L = graph.num_edges, graph.num_arcs
+    shapes = [(12, 3), (12, 3), (12, 2), (E, *J), (L, *J, *J), (E, *J), (12,)]
+    leaves = [torch.empty(2, *shape, device="meta", requires_grad=True) for shape in shapes]
+    h = plstm_graph(*leaves, graph, backend=backend)
+    assert (h.device.type, h.shape) == ("meta", (2, 12, 2))
+    slopes = torch.autograd.grad(h.sum(), leaves)
+    assert [slope.shape for slope in slopes] == [leaf.shape for leaf in leaves]
+
+
 def test_a_long_path_is_swept_and_small_graphs_are_masked():
     from isocline.plstm.propagation import _choice
 
@@ -195,6 +209,19 @@ WRONG = [
 @pytest.mark.parametrize(("call", "message"), WRONG)
 def test_wrong_calls_are_answered(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (_wrong(graph=[(0, 1)]), "graph: want a DagBatch, got a list; make one with DagBatch.from_edges"),
+        (_wrong(q=torch.zeros(2, 6, 3).numpy()), r"q: want a tensor, got an array of shape \(2, 6, 3\)"),
+        (_wrong(v=torch.zeros(2, 6, 2).long()), "v: want floating point numbers, got a tensor"),
+    ],
+)
+def test_other_kinds_of_things_are_answered(call, message):
+    with pytest.raises(TypeError, match=message):
         call()
 
 

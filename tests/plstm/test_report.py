@@ -177,6 +177,9 @@ WRONG = [
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), origin=(3, 0)), ValueError, r"origin: .*inside \(3, 3\)"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), origin=4), ValueError, r"origin: want a node inside"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8) * math.nan), ValueError, r"x: want finite values"),
+    (lambda: gradient_report(PLSTM2d(8, 2), [[1.0]]), TypeError, r"x: want a tensor, as the layer takes it"),
+    (lambda: gradient_report(PLSTM2d(8, 2), drawn(3, 3, 8)), ValueError, r"x: want shape \(B, X, Y, 8\), got \(3, 3, 8\)"),
+    (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), GRAPH), ValueError, r"graph: want none for a PLSTM2d"),
     (lambda: gradient_report(PLSTM2d(8, 2), drawn(1, 3, 3, 8), probes=0), ValueError, r"probes: want a whole number >= 1"),
     (lambda: gradient_report(PLSTMGraph(8, 2), drawn(0, 8), DagBatch.from_edges([])), ValueError, r"x: want at least one node"),
 ]  # fmt: skip

@@ -14,7 +14,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """``a b^T``, without a gradient. Shapes: a ``(n, d)``; b ``(m, d)``; returns ``(n, m)``.
 
     BLAS, or for large float32 matrices the kernel behind PyTorch's compiled linear layers, which uses the widest vectors of
-    any processor; MKL does on some only.
+    any processor; MKL does on some only. It wants rows, or columns, side by side: others it takes hundreds of times as long for.
     """
     largest = max(a.shape[0], b.shape[0])
     if largest >= LONG and a.dtype == torch.float32 and torch.backends.mkldnn.enabled and _LINEAR is not None:

@@ -73,8 +73,7 @@ def joined(
     names are equal sizes. Without `channels` only the scalar form will do. Raises ValueError or TypeError naming
     the tensor, both shapes and the axis.
     """
-    q = tensors["q"]
-    assert q is not None
+    q = check_tensors(tensors)
     scalar = not channels or _is_scalar(tensors, axes, q)
     lead = q.dim() - len(axes["q"]) - (0 if scalar else 1)
     if lead < 0:
@@ -96,6 +95,24 @@ def joined(
     for name, tensor in tensors.items():
         filled[name] = None if tensor is None else _joined(name, tensor.to(work), first, lead, scalar)
     return Fields(filled, first, scalar, result, work)
+
+
+def check_tensors(tensors: Mapping[str, Tensor | None]) -> Tensor:
+    """Return q. Raises TypeError unless all are tensors of floating point numbers, ValueError unless on the device of q."""
+    q = tensors["q"]
+    for name, tensor in tensors.items():
+        if tensor is None and name != "q":
+            continue
+        if not isinstance(tensor, Tensor):
+            raise wrong(name, "a tensor", tensor, "convert it with torch.as_tensor", error=TypeError)
+        if not tensor.is_floating_point():
+            raise wrong(name, "floating point numbers", tensor, "convert it with .float()", error=TypeError)
+        if isinstance(q, Tensor) and tensor.device != q.device:
+            raise wrong(
+                name, f"the device of q, {q.device}", str(tensor.device), "move it with .to(q.device)"
+            )
+    assert q is not None
+    return q
 
 
 def _channels(name: str) -> tuple[str, ...]:
@@ -120,8 +137,6 @@ def _compare(
 ) -> None:
     shape = tuple(tensor.shape)
     want = f"shape ({', '.join(['...', *symbols])})"
-    if not tensor.is_floating_point():
-        raise wrong(name, "floating point numbers", tensor, "convert it with .float()", error=TypeError)
     if len(shape) != lead + len(symbols):
         others = f" with {lead} leading axes as in q {shapes['q']}" if "q" in shapes else ""
         raise wrong(name, want + others, f"{shape}", "leading axes of size 1 broadcast")

@@ -104,6 +104,8 @@ class Flow:
 @torch.no_grad()
 def flow_of(layer: object, x: Tensor, graph: DagBatch | None, edge_features: Tensor | None) -> Flow:
     """The gates of one of the room's layers for an input, as a `Flow`. Raises: TypeError for another layer."""
+    if isinstance(layer, (PLSTM1d, PLSTM2d)) and graph is not None:
+        raise wrong("graph", f"none for a {type(layer).__name__}", "one", "graphs go through a PLSTMGraph")
     if isinstance(layer, PLSTM1d):
         return _sequence(layer, x)
     if isinstance(layer, PLSTM2d):

@@ -18,6 +18,7 @@ v, which is the dtype of the result.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -226,6 +227,10 @@ def _grid_fields(
     directions: Sequence[int] | None = None,
 ) -> Fields:
     """What a grid is given, compared; with `directions` gates and states have an axis O for them."""
+    if isinstance(directions, int):
+        raise wrong(
+            "directions", "a sequence of 0, 1, 2, 3", directions, f"pass ({directions},)", error=TypeError
+        )
     O = () if directions is None else ("O",)
     axes: dict[str, Sequence[str]] = {"q": ("X", "Y", "dk"), "k": ("X", "Y", "dk"), "v": ("X", "Y", "dv")}
     given: dict[str, Tensor | None] = {**dict(zip(axes, vectors, strict=True)), **gates, "direct": direct}
@@ -234,7 +239,7 @@ def _grid_fields(
         given["initial_state[0]"], given["initial_state[1]"] = _pair(initial_state)
         axes |= {"initial_state[0]": (*O, "Y", "dk", "dv"), "initial_state[1]": (*O, "X", "dk", "dv")}
     fields = joined(given, axes, channels=directions is None)
-    for direction in directions or ():
+    for direction in () if directions is None else directions:
         check_choice("directions", direction, DIRECTIONS)
     count = 0 if directions is None else fields.given("source_r").shape[1]
     if directions is not None and len(directions) != count:
@@ -263,7 +268,8 @@ def _scale(scale: float | None, q: Tensor, fields: Fields) -> float:
     return (q.shape[-1 if fields.scalar else -2]) ** -0.5 if scale is None else scale
 
 
-def _pair(state: State) -> State:
-    if len(state) != 2:
-        raise wrong("initial_state", "a pair (R, U) of states", f"{len(state)} parts")
+def _pair(state: Any) -> State:
+    if isinstance(state, Tensor) or len(state) != 2:
+        got = "one tensor" if isinstance(state, Tensor) else f"{len(state)} parts"
+        raise wrong("initial_state", "a pair (R, U) of states", got)
     return state

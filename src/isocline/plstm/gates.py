@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
+
 import torch
 from torch import Tensor, nn
 
 from isocline._core.checks import check_number, wrong
+from isocline.plstm.kernels.keeping import full_precision
 
 
 def small_init_(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -27,7 +30,7 @@ def blockwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``weight x + bias`` in float32 at least, also under autocast. Shapes: ``(..., D)``; returns ``(..., gates)``."""
     dtype = torch.promote_types(weight.dtype, torch.float32)
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision():
         return nn.functional.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
 
 
@@ -98,10 +101,24 @@ def head_width(dim: int, heads: int) -> int:
 
 
 def check_features(x: Tensor, dim: int, axes: tuple[str, ...]) -> None:
-    """Raise a ValueError unless x is ``(..., *axes, dim)``."""
-    if x.dim() < len(axes) + 1 or x.shape[-1] != dim:
-        want = f"shape ({', '.join(('...', *axes, str(dim)))})"
+    """Raise a ValueError or TypeError unless x is ``(*axes, dim)``, of floating point numbers."""
+    want = f"shape ({', '.join((*axes, str(dim)))})"
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise wrong("x", f"a tensor of floating point numbers, {want}", x, error=TypeError)
+    if x.dim() != len(axes) + 1 or x.shape[-1] != dim:
         raise wrong("x", want, f"{tuple(x.shape)}", f"the last axis holds the {dim} features")
+    if "B" in axes and 0 in x.shape:
+        raise wrong("x", f"{want}, every axis of size >= 1", f"{tuple(x.shape)}")
+
+
+def words(layer: nn.Module, **arguments: object) -> str:
+    """What the layer was made with, as one would write it: arguments at their defaults are left out."""
+    defaults = {name: parameter.default for name, parameter in signature(type(layer)).parameters.items()}
+    return ", ".join(
+        repr(value) if defaults[name] is Parameter.empty else f"{name}={value!r}"
+        for name, value in arguments.items()
+        if value != defaults[name]
+    )
 
 
 def finish(modules: nn.Module, generator: torch.Generator | None) -> None:

@@ -31,7 +31,8 @@ class DagBatch:
     States live on edges: row e of a source or mark gate belongs to ``edges[e] = (from node, to node)``, column l of a
     transition to ``arcs[l] = (incoming edge, outgoing edge)``. Each graph's edges are in topological order, one graph
     after the other; ``edge_ids[e]`` is the row of the edge list given that edge e came from, so that
-    ``features[graph.edge_ids]`` brings edge features into this order. Nodes keep their numbers.
+    ``features[graph.edge_ids]`` brings edge features into this order. Nodes keep their numbers. At a node, the edges that
+    leave it take its slots 0, 1, ... in the order of that list, and so do those that enter it.
 
     Make one with `from_edges`, `from_networkx`, `from_pyg`, `grid` or `union`; ``graph.to(device)`` moves it.
     """
@@ -43,12 +44,16 @@ class DagBatch:
     edge_batch: Tensor  # (E,) the graph of each edge
     node_place: Tensor  # (N,) place of each node among those of its graph
     edge_place: Tensor  # (E,)
+    out_slot: Tensor  # (E,) place of each edge among those that leave its first node
+    in_slot: Tensor  # (E,) and among those that enter its second
     levels: Tensor  # (E,) arcs on the longest path into each edge
     arc_order: Tensor  # (L,) the arcs by the level of their outgoing edge, for sweeps
     level_sizes: Tensor  # (levels - 1,) how many arcs end in each level; stays on the CPU
     num_graphs: int
+    num_rows: int  # of the edge lists given: of edge features
     max_nodes: int
     max_edges: int
+    max_slots: int
     mode: Mode  # "P": every arc; "D": pruned to a multitree
 
     @classmethod
@@ -84,14 +89,15 @@ class DagBatch:
         kept, rows = _single(pairs, directed=given)
         if given:
             refuse_cycle(kept, count)
-            return _assemble(kept, rows, graph_of, mode)
+            return _assemble(kept, rows, graph_of, mode, len(pairs))
         if isinstance(orientation, str):
             check_choice("orientation", orientation, ORIENTATIONS)
             rank = ranks(orientation, kept, count, graph_of, np.random.default_rng(seed))
         else:
             rank = _checked_ranks(orientation, count)
         forward = rank[kept[:, 0]] < rank[kept[:, 1]]
-        graph = _assemble(np.where(forward[:, None], kept, kept[:, ::-1]), rows, graph_of, mode)
+        directed = np.where(forward[:, None], kept, kept[:, ::-1])
+        graph = _assemble(directed, rows, graph_of, mode, len(pairs))
         _warn_when_shallow(graph, orientation)
         return graph
 
@@ -110,6 +116,10 @@ class DagBatch:
         Raises: as `from_edges`.
         """
         found: list[Any] = list(graphs) if isinstance(graphs, (list, tuple)) else [graphs]
+        for graph in found:
+            if not hasattr(graph, "is_directed"):
+                do = "lists of edges go to from_edges"
+                raise wrong("graphs", "networkx graphs", f"a {type(graph).__name__}", do, error=TypeError)
         directed = {graph.is_directed() for graph in found}
         if len(directed) > 1:
             raise wrong("graphs", "all directed or all undirected", "both", "convert with to_undirected()")
@@ -162,12 +172,14 @@ class DagBatch:
             raise wrong(
                 "graphs", "at least one DagBatch", "none", "an empty graph is DagBatch.from_edges([])"
             )
+        for graph in graphs:
+            check_graph(graph, "graphs")
         if len({graph.mode for graph in graphs}) > 1:
             raise wrong("graphs", "one mode, P or D", "both", "build them with the same mode")
         nodes = np.cumsum([0, *(graph.num_nodes for graph in graphs)])
         edges = np.cumsum([0, *(graph.num_edges for graph in graphs)])
         numbers = np.cumsum([0, *(graph.num_graphs for graph in graphs)])
-        ids = np.cumsum([0, *(int(g.edge_ids.max()) + 1 if g.num_edges else 0 for g in graphs)])
+        rows = np.cumsum([0, *(graph.num_rows for graph in graphs)])
 
         def joined(name: str, offsets: Index) -> Index:
             return np.concatenate(
@@ -177,8 +189,9 @@ class DagBatch:
                 ]
             )
 
-        parts = (joined("edges", nodes), joined("arcs", edges), joined("edge_ids", ids))
-        return _finished(*parts, joined("batch", numbers), graphs[0].mode, int(numbers[-1]))
+        parts = (joined("edges", nodes), joined("arcs", edges), joined("edge_ids", rows))
+        counts = int(numbers[-1]), int(rows[-1])
+        return _finished(*parts, joined("batch", numbers), graphs[0].mode, *counts)
 
     @property
     def num_nodes(self) -> int:
@@ -205,7 +218,8 @@ class DagBatch:
         arcs = place[self.arcs.cpu().numpy()[:, ::-1]]
         arcs = arcs[np.lexsort((arcs[:, 0], arcs[:, 1]))]
         ids, batch = self.edge_ids.cpu().numpy()[::-1][order], self.batch.cpu().numpy()
-        return _finished(edges, arcs, ids, batch, self.mode, self.num_graphs).to(self.edges.device)
+        counts = self.num_graphs, self.num_rows
+        return _finished(edges, arcs, ids, batch, self.mode, *counts).to(self.edges.device)
 
     def widened(self, channels: int) -> tuple[DagBatch, Tensor]:
         """Every edge `channels` times, every arc from each copy to each: state tracking as a recurrence of scalars.
@@ -227,10 +241,13 @@ class DagBatch:
             edge_ids=self.edge_ids.repeat_interleave(J),
             edge_batch=self.edge_batch.repeat_interleave(J),
             edge_place=(self.edge_place[:, None] * J + j).flatten(),
+            out_slot=(self.out_slot[:, None] * J + j).flatten(),
+            in_slot=(self.in_slot[:, None] * J + j).flatten(),
             levels=levels,
             arc_order=torch.argsort(levels[arcs[:, 1]], stable=True),
             level_sizes=self.level_sizes * J**2,
             max_edges=self.max_edges * J,
+            max_slots=self.max_slots * J,
         )
         return wide, order
 
@@ -257,8 +274,18 @@ class DagBatch:
         return f"DagBatch({self.num_graphs} graphs: {sizes}, mode={self.mode!r})"
 
 
+def check_graph(graph: object, argument: str = "graph") -> None:
+    """Raise a TypeError unless it is a DagBatch."""
+    if not isinstance(graph, DagBatch):
+        do = "make one with DagBatch.from_edges, from_networkx or from_pyg"
+        raise wrong(argument, "a DagBatch", f"a {type(graph).__name__}", do, error=TypeError)
+
+
 def _checked_edges(edges: EdgeList, num_nodes: int | None, batch: object) -> tuple[Index, int]:
-    array = edges.cpu().numpy() if isinstance(edges, Tensor) else np.asarray(edges)
+    try:
+        array: Any = edges.cpu().numpy() if isinstance(edges, Tensor) else np.asarray(edges)
+    except ValueError:  # NumPy's word for rows of several lengths
+        array = np.zeros(len(edges))
     if not array.size:
         array = np.zeros((0, 2), dtype=np.int64)
     if array.ndim != 2 or array.shape[1] != 2:
@@ -289,6 +316,8 @@ def _checked_batch(batch: object, count: int, edges: Index) -> Index:
     array = batch.cpu().numpy() if isinstance(batch, Tensor) else np.asarray(batch)
     if array.shape != (count,):
         raise wrong("batch", f"shape ({count},), a graph for each node", tuple(array.shape))
+    if array.size and array.dtype.kind not in "iu":
+        raise wrong("batch", "whole numbers", array, "graphs are 0, 1, 2, ...", error=TypeError)
     array = array.astype(np.int64)
     if (array < 0).any() or (np.diff(array) < 0).any():
         raise wrong("batch", "ascending numbers >= 0", batch, "put the nodes of a graph side by side")
@@ -318,7 +347,7 @@ def _single(pairs: Index, *, directed: bool) -> tuple[Index, Index]:
     return pairs[rows], rows
 
 
-def _assemble(directed: Index, rows: Index, graph_of: Index, mode: Mode) -> DagBatch:
+def _assemble(directed: Index, rows: Index, graph_of: Index, mode: Mode, num_rows: int) -> DagBatch:
     order = line_graph.topological_edges(directed, len(graph_of))
     order = order[np.argsort(graph_of[directed[order, 0]], kind="stable")]
     edges = directed[order]
@@ -327,30 +356,39 @@ def _assemble(directed: Index, rows: Index, graph_of: Index, mode: Mode) -> DagB
         edge_graph = graph_of[edges[:, 0]]
         arcs = arcs[line_graph.pruned_to_multitree(arcs, len(edges), np.searchsorted(edge_graph, edge_graph))]
     count = int(graph_of.max(initial=0)) + 1
-    return _finished(edges, arcs, rows[order], graph_of, mode, count)
+    return _finished(edges, arcs, rows[order], graph_of, mode, count, num_rows)
 
 
-def _finished(edges: Index, arcs: Index, ids: Index, graph_of: Index, mode: Mode, count: int) -> DagBatch:
-    """What follows from edges and arcs: places within each graph, levels, and the order of the sweeps."""
+def _finished(
+    edges: Index, arcs: Index, ids: Index, graph_of: Index, mode: Mode, num_graphs: int, num_rows: int
+) -> DagBatch:
+    """What follows from edges and arcs: places within each graph and at each node, levels, and the order of the sweeps."""
     edge_graph = graph_of[edges[:, 0]]
-    places = [np.arange(len(of)) - np.searchsorted(of, of) for of in (graph_of, edge_graph)]
+    places = [_places(of, np.arange(len(of))) for of in (graph_of, edge_graph)]
+    slots = [_places(edges[:, end], ids) for end in (0, 1)]
     levels = line_graph.levels_of(arcs, len(edges))
     arc_level = levels[arcs[:, 1]]
-    sizes = np.bincount(arc_level, minlength=1)[1:]
-    arrays = (
-        edges,
-        arcs,
-        ids,
-        graph_of,
-        edge_graph,
-        *places,
-        levels,
-        np.argsort(arc_level, kind="stable"),
-        sizes,
-    )
+    order, sizes = np.argsort(arc_level, kind="stable"), np.bincount(arc_level, minlength=1)[1:]
+    arrays = (edges, arcs, ids, graph_of, edge_graph, *places, *slots, levels, order, sizes)
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
-    most = [int(place.max(initial=-1)) + 1 for place in places]
-    return DagBatch(*tensors, num_graphs=count, max_nodes=most[0], max_edges=most[1], mode=mode)
+    nodes, most, per_node = (int(x.max(initial=-1)) + 1 for x in (*places, np.concatenate(slots)))
+    return DagBatch(
+        *tensors,
+        num_graphs=num_graphs,
+        num_rows=num_rows,
+        max_nodes=nodes,
+        max_edges=most,
+        max_slots=per_node,
+        mode=mode,
+    )
+
+
+def _places(of: Index, by: Index) -> Index:
+    """At which place each stands among those of its own kind, in ascending order of `by`. Shapes: all ``(E,)``."""
+    order = np.lexsort((by, of))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(of)) - np.searchsorted(of[order], of[order])
+    return place
 
 
 def _warn_when_shallow(graph: DagBatch, orientation: object) -> None:

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from isocline._core.checks import check_choice, wrong
-from isocline.plstm.graph import DagBatch
+from isocline.plstm.arguments import check_tensors
+from isocline.plstm.graph import DagBatch, check_graph
 from isocline.plstm.kernels import graph_dense, graph_paths, graph_reference, graph_sweep
+from isocline.plstm.kernels.inputs import GraphInputs
+from isocline.plstm.kernels.keeping import full_precision
 
 BACKENDS = {
     "reference": graph_reference.plstm_graph,
@@ -51,22 +54,24 @@ def plstm_graph(
     Raises: ValueError for shapes that do not fit, and, with ``check``, for transitions that may explode: in P-mode neither
     the columns nor the rows of ``|T|`` sum to at most 1, in D-mode an entry is larger than 1; the size of a matrix is
     its largest singular value.
-    Source: pLSTM, sections 2 and 3.
+    Source: paper, the section on directed acyclic graphs.
     """
-    _check_shapes(q, k, v, source, transition, mark, direct, graph)
+    given = GraphInputs(q, k, v, source, transition, mark, direct)
+    _check_inputs(given, graph)
     channels = transition.shape[-1] if transition.dim() > q.dim() else 0
     if check:
         sizes = torch.linalg.matrix_norm(transition.detach(), 2) if channels else transition
         check_stable(sizes, graph)
     if channels:
         graph, order = graph.widened(channels)
-        transition = transition.flatten(-3).index_select(-1, order)
         source, mark = source.flatten(-2), mark.flatten(-2)
+        turns = transition.flatten(-3).index_select(-1, order)
+        given = given._replace(source=source, transition=turns, mark=mark)
     if backend != "auto" and backend not in BACKENDS:
         check_choice("backend", backend, ("auto", *BACKENDS))
     name = _choice(graph, q, v) if backend == "auto" else backend
-    with torch.autocast(q.device.type, enabled=False):  # products of gates stay in the gates' dtype
-        return BACKENDS[name](q, k, v, source, transition, mark, direct, graph).to(v.dtype)
+    with full_precision():  # products of gates stay in the gates' dtype
+        return BACKENDS[name](given, graph).to(v.dtype)
 
 
 def column_sums(transition: Tensor, graph: DagBatch, *, rows: bool = False) -> Tensor:
@@ -112,16 +117,12 @@ def _choice(graph: DagBatch, q: Tensor, v: Tensor) -> str:
     return "paths" if swept + attention <= states else "sweep"
 
 
-def _check_shapes(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> None:
+def _check_inputs(given: GraphInputs, graph: DagBatch) -> None:
+    """Raise a ValueError or TypeError that names what does not fit, both shapes and the axis."""
+    check_graph(graph)
+    tensors = given._asdict()
+    check_tensors(tensors)
+    q, v, transition = given.q, given.v, given.transition
     if q.dim() < 2:
         raise wrong("q", "shape (..., N, dk)", tuple(q.shape), "nodes next to last, features last")
     lead = tuple(q.shape[:-2])
@@ -130,18 +131,18 @@ def _check_shapes(
     N, E, L = graph.num_nodes, graph.num_edges, graph.num_arcs
     J = (transition.shape[-1],) if transition.dim() > q.dim() else ()
     wanted = {
-        "q": (q, (*lead, N, q.shape[-1]), "N nodes"),
-        "k": (k, tuple(q.shape), "as q"),
-        "v": (v, (*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
-        "source": (source, (*lead, E, *J), "E = graph.num_edges"),
-        "transition": (transition, (*lead, L, *J, *J), "L = graph.num_arcs"),
-        "mark": (mark, (*lead, E, *J), "E = graph.num_edges"),
-        "direct": (direct, (*lead, N), "N = graph.num_nodes"),
+        "q": ((*lead, N, q.shape[-1]), "N nodes"),
+        "k": (tuple(q.shape), "as q"),
+        "v": ((*lead, N, v.shape[-1] if v.dim() else 0), "N nodes as q"),
+        "source": ((*lead, E, *J), "E = graph.num_edges"),
+        "transition": ((*lead, L, *J, *J), "L = graph.num_arcs"),
+        "mark": ((*lead, E, *J), "E = graph.num_edges"),
+        "direct": ((*lead, N), "N = graph.num_nodes"),
     }
-    for name, (tensor, want, what) in wanted.items():
-        if tuple(tensor.shape) != want:
-            axis = _first_difference(tuple(tensor.shape), want)
-            raise wrong(name, f"shape {want} ({what})", f"{tuple(tensor.shape)}", axis)
+    for name, (want, what) in wanted.items():
+        got = tuple(tensors[name].shape)
+        if got != want:
+            raise wrong(name, f"shape {want} ({what})", f"{got}", _first_difference(got, want))
 
 
 def _first_difference(got: tuple[int, ...], want: tuple[int, ...]) -> str:

@@ -112,6 +112,8 @@ def gradient_report(
     random state are left as they are. Raises: TypeError for another kind of layer, ValueError for an input that does not fit.
     Source: pLSTM, the section on stability; Luo et al. 2016 for the receptive field.
     """
+    if not isinstance(x, Tensor):
+        raise wrong("x", "a tensor, as the layer takes it", x, error=TypeError)
     check_finite("x", x)
     probes = check_number("probes", probes, least=1, integer=True)
     if graph is None:

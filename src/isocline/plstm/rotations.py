@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from isocline.plstm.gates import affine, small_init_
+from isocline.plstm.kernels.keeping import full_precision
 
 PUBLISHED, EXACT = 16, 19  # terms of the power series, 1 and K included; 1 / 19! is below float64's rounding
 HALVINGS = 6  # exact to rounding for generators of norm up to 64
@@ -37,7 +38,7 @@ def power_series(K: Tensor, terms: int = PUBLISHED) -> Tensor:
 
 def rotated(O: Tensor, a: Tensor, I: Tensor) -> Tensor:
     """``O diag(a) I``. Shapes: O, I ``(..., J, J)``; a ``(..., J)``; returns ``(..., J, J)``, of spectral norm ``max |a|``."""
-    with torch.autocast(a.device.type, enabled=False):
+    with full_precision():
         return (O * a.unsqueeze(-2)) @ I
 
 
@@ -73,7 +74,7 @@ class MatrixTransition(nn.Module):
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """O, z and I before the activation. Shapes: ``(..., heads, J, J)``, z ``(..., heads, J)``."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision():
             O, I = (
                 self._orthogonal(_field(x, weight, bias))
                 for weight, bias in ((self.out_weight, self.out_bias), (self.in_weight, self.in_bias))

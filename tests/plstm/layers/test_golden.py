@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from isocline.plstm import DagBatch, PLSTM1d, PLSTM2d, PLSTMGraph
+from isocline.plstm.propagation import BACKENDS
 from isocline.plstm.rotations import MatrixTransition
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}  # both sides are sums of products in float64
@@ -50,14 +51,14 @@ def check(layer, names, arrays, outputs):
         torch.testing.assert_close(gradient, want, msg=lambda m, n=name: f"{n}: {m}", **TIGHT)
 
 
-@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "sweep", "tiled", "auto"])
 @pytest.mark.parametrize(("mode", "case"), [("P", "layer2d_P_6x6"), ("D", "layer2d_D_4x4")])
 def test_grid(mode, case, backend, golden):
     layer = PLSTM2d(16, 2, mode, variant="reference", backend=backend)
     check(layer, shared(layer) | gates_of(layer), load(golden / f"plstm/{case}.npz"), PLSTM2d.forward)
 
 
-@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("backend", ["reference", "chunked", "auto"])
 def test_sequence(backend, golden):
     layer = PLSTM1d(8, 2, passthrough=True, variant="reference", backend=backend)
     names = shared(layer) | {"passthrough": "passthrough.scale"}
@@ -67,7 +68,8 @@ def test_sequence(backend, golden):
     check(layer, names, load(golden / "plstm/layer1d_scalar.npz"), PLSTM1d.forward)
 
 
-def test_graph(golden):
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_graph(backend, golden):
     arrays = load(golden / "plstm/graph_edge_layer_P.npz")
     # The stored list of edges is in topological order; row e of the features belongs to row e of the list.
     edges = torch.empty_like(arrays["dag_edges"])
@@ -75,7 +77,7 @@ def test_graph(golden):
     graph = DagBatch.from_edges(edges, 7)
     assert graph.edges.tolist() == arrays["state_edges"].tolist()
     assert sorted(graph.arcs.tolist()) == sorted(arrays["line_edges_state"].tolist())
-    layer = PLSTMGraph(8, 2, edge_dim=3, variant="reference")
+    layer = PLSTMGraph(8, 2, edge_dim=3, variant="reference", backend=backend)
     names = {
         name: name.replace("norm", "mhnorm").replace("value", "value_")
         for name, _ in layer.named_parameters()

@@ -44,6 +44,8 @@ LAYERS = {
         lambda: PLSTMGraph(8, 2, mode="D", channels=3, edge_dim=3),
         (drawn(6, 8), PRUNED, drawn(6, 3)),
     ),
+    "graph, slots": (lambda: PLSTMGraph(8, 2, slots=2), (drawn(6, 8), GRAPH)),
+    "graph D, slots": (lambda: PLSTMGraph(8, 2, slots=3, mode="D", small_gates=True), (drawn(6, 8), PRUNED)),
     "graph, no edge features": (
         lambda: PLSTMGraph(8, 2, edge_dim=0, variant="reference"),
         (drawn(6, 8), GRAPH),
@@ -187,6 +189,48 @@ def test_edge_features_follow_their_edges():
     torch.testing.assert_close(layer(x, mixed, e[order]), layer(x, GRAPH, e), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["P", "D"])
+def test_every_slot_of_a_node_has_its_own_gates(mode):
+    """Edges are counted in the order in which they were given, those into a node apart from those out of it."""
+    layer, x = stirred(PLSTMGraph(8, 2, slots=2, mode=mode)), drawn(6, 8)
+    given_ = [(3, 4), (0, 2), (1, 4), (0, 1), (2, 3), (1, 2)]
+    graph = DagBatch.from_edges(given_, 6, mode=mode)
+    gates = layer.gates(x, graph)
+    out, into = ([[e[end] for e in given_[:i]].count(e[end]) for i, e in enumerate(given_)] for end in (0, 1))
+    S, M, T = (
+        layer.source(x),
+        layer.mark(x),
+        layer.transition(x),
+    )  # (N, 2 heads of 2 slots), (N, 2 heads of 2 x 2)
+    edges = [tuple(edge) for edge in graph.edges.tolist()]
+    rows = [given_.index(edge) for edge in edges]
+    raw = torch.empty(2, graph.num_arcs)
+    for h in (0, 1):
+        for e, (u, v) in enumerate(edges):
+            assert gates["source"][h, e] == torch.sigmoid(S[u, 2 * h + out[rows[e]]])
+            assert gates["mark"][h, e] == torch.sigmoid(M[v, 2 * h + into[rows[e]]])
+        for i, (a, b) in enumerate(graph.arcs.tolist()):
+            raw[h, i] = T[edges[a][1], 4 * h + 2 * out[rows[b]] + into[rows[a]]]
+    total = torch.zeros(2, graph.num_edges).index_add(1, graph.arcs[:, 0], raw.abs())
+    bounded = torch.tanh(raw) if mode == "D" else raw / (0.5 + total[:, graph.arcs[:, 0]])
+    torch.testing.assert_close(gates["transition"], bounded)
+
+
+def test_with_slots_a_layer_starts_straight_on():
+    chain, x = DagBatch.from_edges([(i, i + 1) for i in range(5)]), drawn(6, 8)
+    fork = DagBatch.from_edges([(0, 1), (1, 2), (1, 3)])
+    assert (PLSTMGraph(8, 2, slots=1).gates(x, chain)["transition"] == 10 / 10.5).all()
+    assert PLSTMGraph(8, 1, slots=2).gates(x[:4], fork)["transition"].tolist() == [[10 / 10.5, 0]]
+
+
+def test_a_layer_says_what_it_was_made_with_where_that_is_not_the_default():
+    assert PLSTM2d(16, 2).extra_repr() == "16, 2"
+    told = PLSTM2d(16, 2, "D", chirality="R", mark_bias=-3).extra_repr()
+    assert told == "16, 2, mode='D', chirality='R', mark_bias=-3.0"
+    assert PLSTM1d(16, 2, conv=4, transition_bias=0.6).extra_repr() == "16, 2, transition_bias=0.6, conv=4"
+    assert PLSTMGraph(8, 2, slots=3, source_bias=0).extra_repr() == "8, 2, slots=3, source_bias=0.0"
+
+
 def test_a_batch_of_graphs_is_each_graph_by_itself():
     layer = stirred(PLSTMGraph(8, 2))
     single, x = DagBatch.from_edges([(0, 1)], 2), drawn(14, 8)
@@ -204,20 +248,42 @@ WRONG = [
     (lambda: PLSTM2d(16, 2, "Q"), r"mode: want one of 'P', 'D'"),
     (lambda: PLSTM2d(16, 2, variant="papr"), r"variant: want one of 'paper', 'reference'.*did you mean 'paper'"),
     (lambda: PLSTM2d(16, 2, chirality="l"), r"chirality: want one of 'L', 'R'"),
-    (lambda: PLSTM2d(16, 2)(drawn(2, 3, 4, 8)), r"x: want shape \(\.\.\., X, Y, 16\), got \(2, 3, 4, 8\)"),
-    (lambda: PLSTM2d(16, 2)(drawn(3, 16)), r"x: want shape \(\.\.\., X, Y, 16\)"),
-    (lambda: PLSTM1d(16, 2)(drawn(2, 3, 4)), r"x: want shape \(\.\.\., T, 16\)"),
+    (lambda: PLSTM2d(16, 2)(drawn(2, 3, 4, 8)), r"x: want shape \(B, X, Y, 16\), got \(2, 3, 4, 8\)"),
+    (lambda: PLSTM2d(16, 2)(drawn(2, 9, 16)), r"x: want shape \(B, X, Y, 16\), got \(2, 9, 16\)"),
+    (lambda: PLSTM2d(16, 2)(drawn(0, 3, 3, 16)), r"x: want .* every axis of size >= 1, got \(0, 3, 3, 16\)"),
+    (lambda: PLSTM1d(16, 2)(drawn(2, 3, 4)), r"x: want shape \(B, T, 16\)"),
+    (lambda: PLSTM1d(16, 2, conv=3)(drawn(3, 16)), r"x: want shape \(B, T, 16\), got \(3, 16\)"),
     (lambda: PLSTMGraph(8, 2)(drawn(5, 8), GRAPH), r"x: want shape \(6, 8\), the nodes of the graph, got \(5, 8\)"),
     (lambda: PLSTMGraph(8, 2, mode="D")(drawn(6, 8), GRAPH), r"graph: want one pruned to a multitree"),
     (lambda: PLSTMGraph(8, 2)(drawn(6, 8), GRAPH, drawn(6, 3)), r"edge_features: want none: the layer has no edge_dim"),
-    (lambda: PLSTMGraph(8, 2, edge_dim=3)(drawn(6, 8), GRAPH), r"edge_features: want shape \(E, 3\), got none"),
-    (lambda: PLSTMGraph(8, 2, edge_dim=3)(drawn(6, 8), GRAPH, drawn(4, 3)), r"edge_features: .* a row for each row"),
+    (lambda: PLSTMGraph(8, 2, edge_dim=3)(drawn(6, 8), GRAPH), r"edge_features: want shape \(6, 3\), .* got none"),
+    (lambda: PLSTMGraph(8, 2, edge_dim=3)(drawn(6, 8), GRAPH, drawn(4, 3)), r"a row for each row of .*, got \(4, 3\)"),
+    (lambda: PLSTMGraph(8, 2, slots=1)(drawn(6, 8), GRAPH), r"graph: want at most 1 edges .* got a node with 2; .*slots=2"),
+    (lambda: PLSTMGraph(8, 2, slots=2)(drawn(6, 8), GRAPH, drawn(6, 3)), r"edge_features: want none: gates are made from"),
+    (lambda: PLSTMGraph(8, 2, slots=2, edge_dim=3), r"edge_dim: want none with slots"),
+    (lambda: PLSTMGraph(8, 2, slots=2, channels=2), r"channels: want 1 with slots, got 2"),
+    (lambda: PLSTMGraph(8, 2, slots=2, variant="reference"), r"variant: want 'paper' with slots, got 'reference', whose"),
+    (lambda: PLSTMGraph(8, 2, slots=0), r"slots: want a whole number >= 1"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG)
 def test_wrong_calls_are_answered(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: PLSTM2d(16, 2)(drawn(2, 3, 4, 16).long()), r"x: want a tensor of floating point numbers, shape \(B, X, Y"),
+        (lambda: PLSTM1d(16, 2)(drawn(2, 3, 16).numpy()), r"x: want a tensor of .* got an array of shape \(2, 3, 16\)"),
+        (lambda: PLSTM1d(16, 2)(drawn(2, 3, 16), drawn(2, 2, 8, 8)), r"state: want a SequenceState, got a Tensor; pass what"),
+        (lambda: PLSTMGraph(8, 2)(drawn(6, 8), [(0, 1)]), r"graph: want a DagBatch, got a list"),
+    ],
+)  # fmt: skip
+def test_other_kinds_of_things_are_answered(call, message):
+    with pytest.raises(TypeError, match=message):
         call()
 
 
@@ -243,9 +309,9 @@ for J in (1, 2):
     inputs = [(torch.randn(2, T, 16, requires_grad=True),) for T in (5, 9, 12, 5)]
     assert frames(PLSTM1d(16, 2, channels=J, conv=3 * (J > 1)), inputs) <= 3
 chains = [DagBatch.from_edges([(i, i + 1) for i in range(n)] + [(0, n)]) for n in (5, 8, 11, 16)]
-for backend in ("auto", "sweep"):
+for how in ({}, {"backend": "sweep"}, {"channels": 2}, {"slots": 2}):
     inputs = [(torch.randn(g.num_nodes, 16, requires_grad=True), g) for g in chains]
-    assert frames(PLSTMGraph(16, 2, backend=backend), inputs) <= 3
+    assert frames(PLSTMGraph(16, 2, **how), inputs) <= 3
 print("whole")
 """
 

@@ -22,10 +22,8 @@ from torch import Tensor
 from ..._core.checks import check_choice, wrong
 from ..arguments import Fields
 from . import chunked, dense, linear_attention, reference, sweep, tiled
+from .inputs import Border, Gates, GridInputs
 from .keeping import compiled_for, full_precision
-
-Border = tuple[Tensor, Tensor]
-Gates = tuple[Tensor | None, ...]  # S_r, S_d, T_rl, T_ru, T_dl, T_du, M_l, M_u
 
 LINES = ("auto", "reference", "chunked", "fla")
 GRIDS = ("auto", "reference", "dense", "sweep", "tiled", "triton")
@@ -112,24 +110,24 @@ def _quadrants(
         y, border = reference.quadrants(q * scale, k, v, gates, fields["direct"], directions, border)
         return y, border if want_state else None
     q, k, v = (t.squeeze(-1) for t in (q, k, v))
-    plain, direct = tuple(_plain(gate, 4) for gate in gates), _plain(fields["direct"], 3)
+    plain, direct = [_plain(gate, 4) for gate in gates], _plain(fields["direct"], 3)
+    if all(gate is None for gate in plain):
+        plain[-1] = v.new_zeros(len(v), len(directions), X, Y)
+    given = GridInputs(q, k, v, plain, direct, directions, scale)
     if backend == "dense" and not states:
-        return dense.quadrants(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
+        return dense.quadrants(given).unsqueeze(-1), None
     if backend == "triton":
-        kernel = import_module(".cuda", __name__).quadrants
-        return kernel(q, k, v, plain, direct, directions, scale).unsqueeze(-1), None
+        return import_module(".cuda", __name__).quadrants(given).unsqueeze(-1), None
+    if want_state and border is None:
+        border = _nothing(q, v, (1,), len(directions))
     enters = None if border is None else (border[0].squeeze(-1), border[1].squeeze(-1))
     if backend == "sweep" and compiled_for(q):
-        if want_state and enters is None:
-            nothing = _nothing(q.unsqueeze(-1), v.unsqueeze(-1), (1,), len(directions))
-            enters = (nothing[0].squeeze(-1), nothing[1].squeeze(-1))
-        y, leaves = sweep.quadrants(q, k, v, plain, direct, directions, scale, enters)
-        if leaves is None or not want_state:
-            return y.unsqueeze(-1), None
-        return y.unsqueeze(-1), (leaves[0].unsqueeze(-1), leaves[1].unsqueeze(-1))
-    side = max(X, Y) if backend == "dense" else tiled.SIDE
-    y, (right, down) = tiled.quadrants(q, k, v, plain, direct, directions, scale, enters, side)
-    return y.unsqueeze(-1), (right.unsqueeze(-1), down.unsqueeze(-1)) if want_state else None
+        y, leaves = sweep.quadrants(given, enters)
+    else:
+        y, leaves = tiled.quadrants(given, enters, max(X, Y) if backend == "dense" else tiled.SIDE)
+    if leaves is None or not want_state:
+        return y.unsqueeze(-1), None
+    return y.unsqueeze(-1), (leaves[0].unsqueeze(-1), leaves[1].unsqueeze(-1))
 
 
 def _fastest(q: Tensor, states: bool) -> str:

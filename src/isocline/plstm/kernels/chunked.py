@@ -30,41 +30,24 @@ def plstm_1d(
     state: Tensor,
     chunk: int = CHUNK,
 ) -> tuple[Tensor, Tensor]:
-    """As `reference.plstm_1d`; scalar gates go the fast way."""
+    """As `reference.plstm_1d`; one channel goes the fast way, and on a CPU the compiled one."""
     channels = {t.shape[-1] for t in (q, k, v, transition)} | {mark.shape[2]}
     if channels != {1}:
         chunk = min(chunk, CHUNK_OF_MATRICES)
         return recomputed(matrix_gates, q, k, v, source, transition, mark, direct, state, chunk)
-    direct = torch.zeros_like(mark) if direct is None else direct
-    s, a, m, d = (gate.flatten(1) for gate in (source, transition, mark, direct))
-    q, k, v, state = (t.squeeze(-1) for t in (q, k, v, state))
-    y, state = scalar_gates(q, k, v, s, a, m, d, state, chunk)
-    return y.unsqueeze(-1), state.unsqueeze(-1)
-
-
-def scalar_gates(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    state: Tensor,
-    chunk: int,
-) -> tuple[Tensor, Tensor]:
-    """Shapes: q, k ``(B, N, dk)``; v ``(B, N, dv)``; gates ``(B, N)``; state ``(B, dk, dv)``; returns y and the last state."""
     N, cut = q.shape[1], _cut(q.shape[1], chunk)
-    vectors = [_chunks(t, *cut) for t in (q, k, v)]
-    passing = _chunks(transition, *cut, value=1.0)
-    gates = torch.stack([_chunks(source, *cut), passing, _chunks(mark, *cut), _chunks(direct, *cut)])
+    vectors = [_chunks(t.squeeze(-1), *cut) for t in (q, k, v)]
+    passing = _chunks(transition.flatten(1), *cut, value=1.0)
+    direct = torch.zeros_like(mark) if direct is None else direct
+    source, mark, direct = (_chunks(gate.flatten(1), *cut) for gate in (source, mark, direct))
+    gates, state = torch.stack([source, passing, mark, direct]), state.squeeze(-1)
     if compiled_for(q):
         from .cpu_lines import line_attention
 
         y, state = line_attention(*vectors, gates, state)
     else:
         y, state = recomputed(attend, *vectors, gates, state)
-    return y.flatten(1, 2)[:, :N], state
+    return y.flatten(1, 2)[:, :N].unsqueeze(-1), state.unsqueeze(-1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -152,7 +152,7 @@ def grid_attention(
     scale: float,
 ) -> Tensor:
     """``y = scale (G o q k^T) v`` for q, k ``(B, N, dk)``, v ``(B, N, dv)``, gates ``(8, B, O, N)``, direct ``(B, N)``."""
-    q, N = q * scale, X * Y
+    q, k, v, N = (q * scale).contiguous(), k.contiguous(), v.contiguous(), X * Y
     if N >= CARRIED:
         return read(q, k, v, gates, direct, None, directions, X, Y)[0]
     y = torch.empty_like(v, memory_format=torch.contiguous_format)
@@ -187,7 +187,7 @@ def grid_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """dl/dq, dl/dk, dl/dv, dl/dgates and dl/d(diagonal of the mask) for slope = dl/dy."""
     with full_precision():
-        q = q * scale
+        q, k, v, slope = (q * scale).contiguous(), k.contiguous(), v.contiguous(), slope.contiguous()
         vectors, to_gates = [_empty(t) for t in (q, k, v)], _empty(gates)
         diagonal, N = q.new_empty(q.shape[:2]), X * Y
         for b in blocks(len(q), N * N, q):

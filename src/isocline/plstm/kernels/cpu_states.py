@@ -18,6 +18,7 @@ from torch import Tensor
 from . import states as loops
 from . import tiled
 from .cpu import NOTHING, again, over_heads, read, turned
+from .inputs import GridInputs
 from .keeping import full_precision
 
 
@@ -146,7 +147,8 @@ def _in_torch(
     q, k, v = (t.unflatten(1, (X, Y)) for t in (q, k, v))
     direct = None if direct is None else direct.unflatten(1, (X, Y))
     border = None if right is None or down is None else (right, down)
-    y, leaves = tiled.quadrants(q, k, v, list(gates.unflatten(3, (X, Y))), direct, directions, scale, border)
+    given = GridInputs(q, k, v, list(gates.unflatten(3, (X, Y))), direct, directions, scale)
+    y, leaves = tiled.quadrants(given, border)
     return (y.flatten(1, 2),) if border is None else (y.flatten(1, 2), *leaves)
 
 

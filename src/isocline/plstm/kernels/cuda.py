@@ -9,7 +9,6 @@ way back to keys and values too, on the reversed grid, whose mask is the transpo
 # pyright: reportMissingImports=false, reportIndexIssue=false
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,8 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .dense import stacked
-from .masks import Gates
+from .inputs import GridInputs
 from .products import segment_products
 
 jit: Any = triton.jit
@@ -151,24 +149,14 @@ def _gate_gradients(
         R = (rl * R + ru * U + S_r * to_G).to(Q.dtype)
 
 
-def quadrants(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Gates,
-    direct: Tensor | None,
-    directions: Sequence[int],
-    scale: float,
-) -> Tensor:
-    """The sum over directions; arguments as `dense.quadrants`, on one CUDA device."""
-    X, Y = q.shape[1:3]
-    q = q * scale
-    if all(gate is None for gate in gates):
-        gates = [*gates[:-1], v.new_zeros(len(v), len(directions), X, Y)]
-    flat = [t.flatten(1, 2) for t in (q, k, v)]
-    y: Tensor = _Attention.apply(*flat, stacked(gates).unflatten(3, (X, Y)), tuple(directions))  # type: ignore[assignment]
-    y = y.unflatten(1, (X, Y))
-    return y if direct is None else y + (direct * (q * k).sum(-1)).unsqueeze(-1) * v
+def quadrants(given: GridInputs) -> Tensor:
+    """The sum over directions ``(B, X, Y, dv)``, on one CUDA device."""
+    X, Y = given.q.shape[1:3]
+    q, k, v, gates, direct = given._replace(q=given.q * given.scale).flat()
+    y: Tensor = _Attention.apply(q, k, v, gates.unflatten(3, (X, Y)), tuple(given.directions))  # type: ignore[assignment]
+    if direct is not None:
+        y = y + (direct * (q * k).sum(-1)).unsqueeze(-1) * v
+    return y.unflatten(1, (X, Y))
 
 
 class _Attention(torch.autograd.Function):

@@ -4,45 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from .inputs import Gates, GridInputs
 from .keeping import compiled_for, recomputed
-from .masks import Gates, summed_mask
+from .masks import summed_mask
 
 
-def quadrants(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Gates,
-    direct: Tensor | None,
-    directions: Sequence[int],
-    scale: float,
-) -> Tensor:
-    """The sum over directions.
+def quadrants(given: GridInputs) -> Tensor:
+    """The sum over directions ``(B, X, Y, dv)``.
 
-    Shapes: q, k ``(B, X, Y, dk)``; v ``(B, X, Y, dv)``; eight gates ``(B, O, X, Y)`` or None; direct ``(B, X, Y)``; returns
-    ``(B, X, Y, dv)``. On a CPU the compiled masks of `cpu`, elsewhere PyTorch's; nothing but the inputs is kept.
+    On a CPU the compiled masks of `cpu`, elsewhere PyTorch's; nothing but the inputs is kept.
     """
-    X, Y = q.shape[1:3]
-    q, k, v = (tensor.flatten(1, 2) for tensor in (q, k, v))
-    if all(gate is None for gate in gates):
-        gates = [*gates[:-1], v.new_zeros(len(v), len(directions), X, Y)]
-    if compiled_for(q):
+    X, Y = given.q.shape[1:3]
+    if compiled_for(given.q):
         from .cpu import grid_attention
 
-        diagonal = None if direct is None else direct.flatten(1)
-        y = grid_attention(q, k, v, stacked(gates), diagonal, list(directions), X, Y, scale)
+        y = grid_attention(*given.flat(), list(given.directions), X, Y, given.scale)
     else:
-        y = attend_again(q * scale, k, v, gates, direct, directions)
+        q, k, v = (tensor.flatten(1, 2) for tensor in given[:3])
+        y = attend_again(q * given.scale, k, v, given.gates, given.direct, given.directions)
     return y.unflatten(1, (X, Y))
-
-
-def stacked(gates: Gates) -> Tensor:
-    """Eight gates ``(B, O, X, Y)``, None as zero, in one tensor ``(8, B, O, N)``."""
-    like = next(gate for gate in gates if gate is not None)
-    return torch.stack([torch.zeros_like(like) if gate is None else gate for gate in gates]).flatten(3)
 
 
 def attend(

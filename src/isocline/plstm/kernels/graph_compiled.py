@@ -5,18 +5,10 @@ Nothing is gathered first and no level is waited for: arcs come in topological o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from numba import njit
-
-# Sums may be reordered, so that they run in SIMD lanes; NaN and infinity keep their meaning.
-_compiled: Callable[..., Any] = njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
-)
+from .compiling import compiled
 
 
-@_compiled
+@compiled
 def add_rows(out, x, t, before, after):
     """``out[h, after_i] += t[h, i] x[h, before_i]`` in the order of i; out may be x itself.
 
@@ -29,7 +21,7 @@ def add_rows(out, x, t, before, after):
                 out[h, a, f] += weight * x[h, b, f]
 
 
-@_compiled
+@compiled
 def products(out, a, b, rows_a, rows_b):
     """``out[h, i] = sum over f of a[h, rows_a_i, f] b[h, rows_b_i, f]``. Shapes: out ``(H, L)``; a, b ``(H, R, F)``."""
     for h in range(out.shape[0]):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_masks import attend, diagonals, scattered
+from isocline.plstm.kernels.inputs import GraphInputs
 
 
 def path_sums(source: Tensor, transition: Tensor, mark: Tensor, graph: DagBatch) -> Tensor:
@@ -30,16 +31,8 @@ def path_sums(source: Tensor, transition: Tensor, mark: Tensor, graph: DagBatch)
     return M @ torch.linalg.solve_triangular(-T, S, upper=False, unitriangular=True)
 
 
-def plstm_graph(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> Tensor:
+def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     """As `graph_reference.plstm_graph`."""
+    q, k, v, source, transition, mark, direct = given
     G = path_sums(source, transition, mark, graph) + diagonals(direct, graph)
     return attend(G, q, k, v, graph)

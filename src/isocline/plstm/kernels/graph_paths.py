@@ -11,6 +11,7 @@ from torch import Tensor
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_masks import attend
 from isocline.plstm.kernels.graph_sweep import origins_of, read_at
+from isocline.plstm.kernels.inputs import GraphInputs
 
 
 def path_sums(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor, graph: DagBatch) -> Tensor:
@@ -23,15 +24,7 @@ def path_sums(source: Tensor, transition: Tensor, mark: Tensor, direct: Tensor, 
     return G.unflatten(-1, (graph.num_graphs, n, n))
 
 
-def plstm_graph(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> Tensor:
+def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     """As `graph_reference.plstm_graph`."""
+    q, k, v, source, transition, mark, direct = given
     return attend(path_sums(source, transition, mark, direct, graph), q, k, v, graph)

@@ -6,24 +6,17 @@ import torch
 from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
+from isocline.plstm.kernels.inputs import GraphInputs
 
 
-def plstm_graph(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> Tensor:
+def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     """``h_n = D_n (q_n . k_n) v_n + sum over e into n of M_e C_e^T q_n``, where
     ``C_e = S_e k_n v_n^T + sum over arcs (e', e) of T C_e'`` on every edge e that leaves n.
 
     Shapes: q, k ``(..., N, dk)``; v ``(..., N, dv)``; source, mark ``(..., E)``; transition ``(..., L)``; direct
-    ``(..., N)``; returns ``(..., N, dv)``. Source: pLSTM, section 2 (Equations of the state on edges).
+    ``(..., N)``; returns ``(..., N, dv)``. Source: paper, the state on edges.
     """
+    q, k, v, source, transition, mark, direct = given
     wide = torch.promote_types(q.dtype, source.dtype)
     q, k, v = q.to(wide), k.to(wide), v.to(wide)
     edges, arcs = graph.edges.tolist(), graph.arcs.tolist()

@@ -60,7 +60,7 @@ def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, sizes: Tensor) -> Ten
     if x.dtype not in COMPILED:
         return _wide(sweep, x, t, before, after, sizes)
     states = x.clone(memory_format=torch.contiguous_format)
-    _loops().add_rows(states.numpy(), states.numpy(), t.to(x.dtype).numpy(), before.numpy(), after.numpy())
+    _run("add_rows", states, states, t.to(x.dtype), before, after)
     return states
 
 
@@ -72,7 +72,7 @@ def _(
         return origins(s.float(), t.float(), place, width, before, after, sizes).to(s.dtype)
     states = s.new_zeros(*s.shape, width)
     states.scatter_(2, place.expand(s.shape)[..., None], s[..., None])
-    _loops().add_rows(states.numpy(), states.numpy(), t.to(s.dtype).numpy(), before.numpy(), after.numpy())
+    _run("add_rows", states, states, t.to(s.dtype), before, after)
     return states
 
 
@@ -81,7 +81,7 @@ def _(x: Tensor, t: Tensor, before: Tensor, after: Tensor, rows: int) -> Tensor:
     if x.dtype not in COMPILED:
         return _wide(add_rows, x, t, before, after, rows)
     out = x.new_zeros(x.shape[0], rows, x.shape[2])
-    _loops().add_rows(out.numpy(), x.numpy(), t.to(x.dtype).numpy(), before.numpy(), after.numpy())
+    _run("add_rows", out, x, t.to(x.dtype), before, after)
     return out
 
 
@@ -90,14 +90,15 @@ def _(a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
     if a.dtype not in COMPILED:
         return _wide(products, a, b, rows_a, rows_b)
     out = a.new_empty(a.shape[0], rows_a.shape[0])
-    _loops().products(out.numpy(), a.numpy(), b.to(a.dtype).numpy(), rows_a.numpy(), rows_b.numpy())
+    _run("products", out, a, b.to(a.dtype), rows_a, rows_b)
     return out
 
 
-def _loops() -> Any:
+def _run(name: str, *tensors: Tensor) -> None:
+    """Call a compiled loop. One layout of memory, so that it is compiled once for each dtype."""
     from isocline.plstm.kernels import graph_compiled  # numba is imported when a CPU first needs it
 
-    return graph_compiled
+    getattr(graph_compiled, name)(*(tensor.contiguous().numpy() for tensor in tensors))
 
 
 def _wide(operator: Any, x: Tensor, t: Tensor, *others: Any) -> Tensor:

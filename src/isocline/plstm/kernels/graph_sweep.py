@@ -9,17 +9,18 @@ from torch import Tensor
 
 from isocline.plstm.graph import DagBatch
 from isocline.plstm.kernels.graph_rows import add_rows, origins, sweep
+from isocline.plstm.kernels.inputs import GraphInputs
 from isocline.plstm.kernels.keeping import inside_torch_func
 
 
 def states_of(written: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
     """``C_e = written_e + sum over arcs (e', e) of T C_e'``. Shapes: written ``(..., E, F)``; transition ``(..., L)``."""
-    arcs = graph.arcs.index_select(0, graph.arc_order)
+    before, after = graph.arcs.mT.index_select(1, graph.arc_order)
     rows = prod(transition.shape[:-1])
     t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(written.dtype)
     flat = written.reshape(rows, *written.shape[-2:])
     solve = _level_by_level if inside_torch_func() else sweep
-    return solve(flat, t, arcs[:, 0], arcs[:, 1], graph.level_sizes).view(written.shape)
+    return solve(flat, t, before, after, graph.level_sizes).view(written.shape)
 
 
 def origins_of(source: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
@@ -33,9 +34,9 @@ def origins_of(source: Tensor, transition: Tensor, graph: DagBatch) -> Tensor:
         flat = torch.arange(E, device=place.device) * n + place
         written = source.new_zeros(*source.shape[:-1], E * n).index_copy(-1, flat, source)
         return states_of(written.unflatten(-1, (E, n)), transition, graph)
-    arcs = graph.arcs.index_select(0, graph.arc_order)
+    before, after = graph.arcs.mT.index_select(1, graph.arc_order)
     t = transition.index_select(-1, graph.arc_order).reshape(rows, graph.num_arcs).to(source.dtype)
-    held = origins(source.reshape(rows, E), t, place, n, arcs[:, 0], arcs[:, 1], graph.level_sizes)
+    held = origins(source.reshape(rows, E), t, place, n, before, after, graph.level_sizes)
     return held.view(*source.shape, n)
 
 
@@ -61,17 +62,9 @@ def read_at(states: Tensor, mark: Tensor, rows: Tensor, count: int) -> Tensor:
     return add_rows(flat, weights, edges, rows, count).view(*lead, count, states.shape[-1])
 
 
-def plstm_graph(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    source: Tensor,
-    transition: Tensor,
-    mark: Tensor,
-    direct: Tensor,
-    graph: DagBatch,
-) -> Tensor:
+def plstm_graph(given: GraphInputs, graph: DagBatch) -> Tensor:
     """As `graph_reference.plstm_graph`."""
+    q, k, v, source, transition, mark, direct = given
     tail, head = graph.edges.unbind(1)
     made = k.index_select(-2, tail)[..., None] * v.index_select(-2, tail)[..., None, :]
     written = (source[..., None, None] * made).flatten(-2)

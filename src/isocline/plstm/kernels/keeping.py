@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Result = TypeVar("Result")
+DEVICES = ("cpu", "cuda", "mps", "xpu")  # that have an autocast
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Autocast is off inside: products of gates and sums over paths keep their float32."""
     with ExitStack() as off:
-        for device in ("cpu", "cuda"):
+        for device in DEVICES:
             if torch.is_autocast_enabled(device):
                 off.enter_context(torch.autocast(device, enabled=False))
         yield

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .inputs import Gates
 from .products import segment_products
-
-Gates = Sequence[Tensor | None]
 
 
 def rows_mask(gates: Gates, *, borders: bool = False) -> Tensor:

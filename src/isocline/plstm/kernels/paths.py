@@ -11,63 +11,44 @@ enter at x = 0 and at y = 0, and as many further targets, those that leave; then
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-S_R, S_D, T_RL, T_RU, T_DL, T_DU, M_L, M_U = range(8)
-
-# Sums may be reordered, so that they run in SIMD lanes; NaN and infinity keep their meaning.
-_compiled: Callable[..., Any] = njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
-)
+from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, compiled, gates_at, inlined, place
 
 
-@_compiled
+@compiled
 def fill_masks(gates, flips, X, Y, borders, masks, begin, end):
     """Add the paths of all directions to masks ``(B, N [+ Y + X], N [+ Y + X])``."""
-    N = X * Y
-    S = masks.shape[2]
+    N, S = X * Y, masks.shape[2]
     right, down = np.empty((Y, S), masks.dtype), np.empty(S, masks.dtype)
     for b in range(begin, end):
         for o in range(flips.size):
-            right[:] = 0
-            if borders:
-                for y in range(Y):
-                    right[y, N + y] = 1
+            _enter_right(right, borders, N)
             for i in range(X):
-                x = X - 1 - i if flips[o] & 1 else i
+                x = place(i, X, flips[o] & 1)
                 first, last = _sources(x, X, Y, flips[o], S)
-                down[first:last] = 0
-                if borders:
-                    down[N + Y + x] = 1
+                _enter_down(down, borders, first, last, N + Y + x)
                 for j in range(Y):
-                    y = Y - 1 - j if flips[o] & 2 else j
+                    y = place(j, Y, flips[o] & 2)
                     n = x * Y + y
-                    rl, ru, dl, du = _transitions(gates, b, o, n)
-                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
                     for s in range(first, last):  # add what the node reads; what enters becomes what leaves
                         R, U = right[y, s], down[s]
                         masks[b, n, s] += ml * R + mu * U
                         right[y, s] = rl * R + ru * U
                         down[s] = dl * R + du * U
-                    right[y, n] += gates[S_R, b, o, n]
-                    down[n] += gates[S_D, b, o, n]
+                    right[y, n] += S_r
+                    down[n] += S_d
                 if borders:
-                    masks[b, N + Y + x] += down
+                    for s in range(S):
+                        masks[b, N + Y + x, s] += down[s]
             if borders:
                 for y in range(Y):
-                    masks[b, N + y] += right[y]
+                    for s in range(S):
+                        masks[b, N + y, s] += right[y, s]
 
 
-@_compiled
-def _transitions(gates, b, o, n):
-    return gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
-
-
-@_compiled
+@inlined
 def _sources(x, X, Y, flip, S):
     """The range of sources that a direction's paths have met by row x; unsigned, so that no index can count from the end."""
     if S > X * Y:
@@ -77,33 +58,47 @@ def _sources(x, X, Y, flip, S):
     return np.uintp(0), np.uintp((x + 1) * Y)
 
 
-@_compiled
+@inlined
+def _enter_right(right, borders, N):
+    """Nothing enters at x = 0 but, with borders, one source each."""
+    for y in range(right.shape[0]):
+        for s in range(right.shape[1]):
+            right[y, s] = 0
+        if borders:
+            right[y, N + y] = 1
+
+
+@inlined
+def _enter_down(down, borders, first, last, source):
+    for s in range(first, last):
+        down[s] = 0
+    if borders:
+        down[source] = 1
+
+
+@compiled
 def gate_gradients(gates, flips, X, Y, borders, slopes, gradients, begin, end):
     """Write dl/dgates ``(8, B, O, N)`` for slopes = dl/dmask."""
-    N = X * Y
-    S = slopes.shape[2]
+    N, S = X * Y, slopes.shape[2]
     kept_right, kept_down = np.empty((N, S), slopes.dtype), np.empty((N, S), slopes.dtype)
     right, down = np.empty((Y, S), slopes.dtype), np.empty(S, slopes.dtype)
     for b in range(begin, end):
         for o in range(flips.size):
             _keep_rows(gates, flips[o], b, o, X, Y, borders, right, down, kept_right, kept_down)
-            right[:] = 0
-            if borders:
-                for y in range(Y):
-                    right[y] = slopes[b, N + y]
-            for i in range(X):
-                x = i if flips[o] & 1 else X - 1 - i
+            for y in range(Y):
+                for s in range(S):
+                    right[y, s] = slopes[b, N + y, s] if borders else 0
+            for i in range(X - 1, -1, -1):
+                x = place(i, X, flips[o] & 1)
                 first, last = _sources(x, X, Y, flips[o], S)
-                down[first:last] = 0
-                if borders:
-                    down[:] = slopes[b, N + Y + x]
-                for j in range(Y):
-                    y = j if flips[o] & 2 else Y - 1 - j
+                for s in range(first, last):
+                    down[s] = slopes[b, N + Y + x, s] if borders else 0
+                for j in range(Y - 1, -1, -1):
+                    y = place(j, Y, flips[o] & 2)
                     n = x * Y + y
                     gradients[S_R, b, o, n] = right[y, n]
                     gradients[S_D, b, o, n] = down[n]
-                    rl, ru, dl, du = _transitions(gates, b, o, n)
-                    ml, mu = gates[M_L, b, o, n], gates[M_U, b, o, n]
+                    _S_r, _S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
                     zero = slopes.dtype.type(0)
                     to_rl, to_ru, to_dl, to_du, to_ml, to_mu = zero, zero, zero, zero, zero, zero
                     for s in range(first, last):  # the adjoint of what leaves becomes that of what enters
@@ -122,35 +117,30 @@ def gate_gradients(gates, flips, X, Y, borders, slopes, gradients, begin, end):
                     gradients[M_L, b, o, n], gradients[M_U, b, o, n] = to_ml, to_mu
 
 
-@_compiled
+@inlined
 def _keep_rows(gates, flip, b, o, X, Y, borders, right, down, kept_right, kept_down):
     """Once more on the way there, keeping what enters each node."""
     N = X * Y
-    right[:] = 0
-    if borders:
-        for y in range(Y):
-            right[y, N + y] = 1
+    _enter_right(right, borders, N)
     for i in range(X):
-        x = X - 1 - i if flip & 1 else i
+        x = place(i, X, flip & 1)
         first, last = _sources(x, X, Y, flip, down.size)
-        down[first:last] = 0
-        if borders:
-            down[N + Y + x] = 1
+        _enter_down(down, borders, first, last, N + Y + x)
         for j in range(Y):
-            y = Y - 1 - j if flip & 2 else j
+            y = place(j, Y, flip & 2)
             n = x * Y + y
-            rl, ru, dl, du = _transitions(gates, b, o, n)
+            S_r, S_d, rl, ru, dl, du, _ml, _mu = gates_at(gates, b, o, n)
             for s in range(first, last):
                 R, U = right[y, s], down[s]
                 kept_right[n, s] = R
                 kept_down[n, s] = U
                 right[y, s] = rl * R + ru * U
                 down[s] = dl * R + du * U
-            right[y, n] += gates[S_R, b, o, n]
-            down[n] += gates[S_D, b, o, n]
+            right[y, n] += S_r
+            down[n] += S_d
 
 
-@_compiled
+@compiled
 def fill_lines(gates, masks, begin, end):
     """Masks ``(P, C + 1, C + 1)`` of P chunks, gates S, T, M, D ``(4, P, C)``; masks come in as zeros.
 
@@ -159,7 +149,6 @@ def fill_lines(gates, masks, begin, end):
     C = gates.shape[2]
     held = np.empty(C + 1, masks.dtype)
     for p in range(begin, end):
-        held[:] = 0
         held[C] = 1
         for t in range(C):
             S, T, M, D = gates[0, p, t], gates[1, p, t], gates[2, p, t], gates[3, p, t]
@@ -171,14 +160,15 @@ def fill_lines(gates, masks, begin, end):
             row[C] = M * held[C]
             held[C] *= T
             held[t] = S
-        masks[p, C] = held
+        for s in range(C + 1):
+            masks[p, C, s] = held[s]
 
 
-@_compiled
+@compiled
 def line_gradients(gates, slopes, gradients, begin, end):
     """Write dl/dgates ``(4, P, C)`` for slopes = dl/dmasks."""
     C = gates.shape[2]
-    held, back = np.zeros((C + 1, C + 1), slopes.dtype), np.empty(C + 1, slopes.dtype)
+    held, back = np.empty((C + 1, C + 1), slopes.dtype), np.empty(C + 1, slopes.dtype)
     for p in range(begin, end):
         held[0, C] = 1
         for t in range(C):
@@ -187,7 +177,8 @@ def line_gradients(gates, slopes, gradients, begin, end):
                 held[t + 1, s] = T * held[t, s]
             held[t + 1, C] = T * held[t, C]
             held[t + 1, t] = gates[0, p, t]
-        back[:] = slopes[p, C]
+        for s in range(C + 1):
+            back[s] = slopes[p, C, s]
         for i in range(C):
             t = C - 1 - i
             T, M, row, here = gates[1, p, t], gates[2, p, t], slopes[p, t], held[t]

@@ -23,7 +23,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-Border = tuple[Tensor, Tensor]
+from .inputs import Border, Gates
 
 
 def read(mark: Tensor | None, q: Tensor, state: Tensor) -> Tensor | float:
@@ -69,7 +69,7 @@ def plstm_1d(
 
 
 def plstm_2d(
-    q: Tensor, k: Tensor, v: Tensor, gates: Sequence[Tensor | None], direct: Tensor | None, border: Border
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, direct: Tensor | None, border: Border
 ) -> tuple[Tensor, Border]:
     """One direction of a grid: from (0, 0) along +X ("right") and +Y ("down"), with turns between the two.
 
@@ -100,7 +100,7 @@ def quadrants(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    gates: Sequence[Tensor | None],
+    gates: Gates,
     direct: Tensor | None,
     directions: Sequence[int],
     border: Border,

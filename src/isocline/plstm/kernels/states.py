@@ -9,24 +9,16 @@ Each function does the heads begin .. end - 1. Shapes: q, k ``(B, N, dk)``; v, y
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-S_R, S_D, T_RL, T_RU, T_DL, T_DU, M_L, M_U = range(8)
+from .compiling import M_L, M_U, S_D, S_R, T_DL, T_DU, T_RL, T_RU, ZERO, compiled, gates_at, inlined, place
 
-# Sums may be reordered, so that they run in SIMD lanes; NaN and infinity keep their meaning.
-_compiled: Callable[..., Any] = njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
-)
 # Indices inside the innermost loops are unsigned: none can count from the end, which would have to be looked at every time.
 CARRIED = 1 << 17  # numbers of a row of states that are carried together: half the second cache in float32
 KEPT = 1 << 22  # numbers of states that the way back keeps at once: half the last cache in float32
 
 
-@_compiled
+@compiled
 def read_line(gates, q, k, v, states, y, begin, end):
     """Write y, and put the last states in place of the first; states ``(B, dv, dk)``. Four tokens at a time.
 
@@ -84,7 +76,7 @@ def read_line(gates, q, k, v, states, y, begin, end):
                 y[b, t + 3, j] += M3 * r3
 
 
-@_compiled
+@inlined
 def _read_token(q, k, v, gates, states, y, b, t):
     S, T, M = gates[0, b, t], gates[1, b, t], gates[2, b, t]
     near = gates[3, b, t] * _inner(q, k, b, t, t)
@@ -97,7 +89,7 @@ def _read_token(q, k, v, gates, states, y, b, t):
         y[b, t, j] = M * r + near * v[b, t, j]
 
 
-@_compiled
+@inlined
 def _inner(q, k, b, t, s):
     total = q.dtype.type(0)
     for i in range(q.shape[2]):
@@ -105,7 +97,7 @@ def _inner(q, k, b, t, s):
     return total
 
 
-@_compiled
+@compiled
 def read_grid(gates, flips, X, Y, q, k, v, states, right, down, y, begin, end):
     """Add what all directions read to y.
 
@@ -114,27 +106,27 @@ def read_grid(gates, flips, X, Y, q, k, v, states, right, down, y, begin, end):
     """
     dk, dv = q.shape[2], v.shape[2]
     width = max(1, min(dv, CARRIED // (Y * dk)))
-    R, U = np.empty((Y, width * dk), q.dtype), np.empty(width * dk, q.dtype)
+    R, border = np.empty((Y, width * dk), q.dtype), np.empty((1, width * dk), q.dtype)
+    U = border[0]
     for b in range(begin, end):
         for o in range(flips.size):
             for first in range(0, dv, width):
                 some = min(width, dv - first)
-                _enter(states, right, R, b, o, Y, first, some)
+                _enter(states, right, R, b, o, ZERO, first, some)
                 for i in range(X):
-                    x = X - 1 - i if flips[o] & 1 else i
-                    _enter_row(states, down, U, b, o, x, first, some)
+                    x = place(i, X, flips[o] & 1)
+                    _enter(states, down, border, b, o, x, first, some)
                     for c in range(Y):
-                        at = Y - 1 - c if flips[o] & 2 else c
+                        at = place(c, Y, flips[o] & 2)
                         _read_node(gates, q, k, v, R, U, y, b, o, x * Y + at, at, first, some)
-                    _leave_row(states, down, U, b, o, x, first, some)
-                _leave(states, right, R, b, o, Y, first, some)
+                    _leave(states, down, border, b, o, x, first, some)
+                _leave(states, right, R, b, o, ZERO, first, some)
 
 
-@_compiled
+@inlined
 def _read_node(gates, q, k, v, R, U, y, b, o, n, at, first, some):
     """One node: what it reads, and what leaves it in place of what entered."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first = np.uintp(q.shape[2]), np.uintp(first)
     for j in range(np.uintp(some)):
         value, row, read = v[b, n, first + j], j * dk, q.dtype.type(0)
@@ -147,7 +139,7 @@ def _read_node(gates, q, k, v, R, U, y, b, o, n, at, first, some):
         y[b, n, first + j] += read
 
 
-@_compiled
+@compiled
 def grid_gradients(
     gates, flips, X, Y, q, k, v, slope, states, right, down, to_right, to_down, to_q, to_k, to_v, to_gates, begin, end
 ):  # fmt: skip
@@ -159,38 +151,38 @@ def grid_gradients(
     dk, dv = q.shape[2], v.shape[2]
     width = max(1, min(dv, CARRIED // (Y * dk), KEPT // (2 * X * Y * dk)))
     kept = np.empty((X * Y, 2, width * dk), q.dtype)
-    R, U = np.empty((Y, width * dk), q.dtype), np.empty(width * dk, q.dtype)
+    R, border = np.empty((Y, width * dk), q.dtype), np.empty((1, width * dk), q.dtype)
+    U = border[0]
     for b in range(begin, end):
         for o in range(flips.size):
             for first in range(0, dv, width):
                 some = min(width, dv - first)
-                _enter(states, right, R, b, o, Y, first, some)
+                _enter(states, right, R, b, o, ZERO, first, some)
                 for i in range(X):
-                    x = X - 1 - i if flips[o] & 1 else i
-                    _enter_row(states, down, U, b, o, x, first, some)
+                    x = place(i, X, flips[o] & 1)
+                    _enter(states, down, border, b, o, x, first, some)
                     for c in range(Y):
-                        at = Y - 1 - c if flips[o] & 2 else c
+                        at = place(c, Y, flips[o] & 2)
                         _once_more(
                             gates, q, k, v, slope, R, U, kept, to_q, to_gates, b, o, x * Y + at, at, first, some
                         )  # fmt: skip
-                _enter(states, to_right, R, b, o, Y, first, some)
-                for i in range(X):
-                    x = i if flips[o] & 1 else X - 1 - i
-                    _enter_row(states, to_down, U, b, o, x, first, some)
-                    for c in range(Y):
-                        at = c if flips[o] & 2 else Y - 1 - c
+                _enter(states, to_right, R, b, o, ZERO, first, some)
+                for i in range(X - 1, -1, -1):
+                    x = place(i, X, flips[o] & 1)
+                    _enter(states, to_down, border, b, o, x, first, some)
+                    for c in range(Y - 1, -1, -1):
+                        at = place(c, Y, flips[o] & 2)
                         _back(
                             gates, q, k, v, slope, R, U, kept, to_k, to_v, to_gates, b, o, x * Y + at, at, first, some
                         )  # fmt: skip
-                    _leave_row(states, to_down, U, b, o, x, first, some)
-                _leave(states, to_right, R, b, o, Y, first, some)
+                    _leave(states, to_down, border, b, o, x, first, some)
+                _leave(states, to_right, R, b, o, ZERO, first, some)
 
 
-@_compiled
+@inlined
 def _once_more(gates, q, k, v, slope, R, U, kept, to_q, to_gates, b, o, n, at, first, some):
     """One node on the way there: its query's and marks' gradients; what enters is kept, then replaced by what leaves."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first, zero = np.uintp(q.shape[2]), np.uintp(first), q.dtype.type(0)
     for s in range(np.uintp(some) * dk):
         kept[n, 0, s] = R[at, s]
@@ -216,11 +208,10 @@ def _once_more(gates, q, k, v, slope, R, U, kept, to_q, to_gates, b, o, n, at, f
     to_gates[M_U, b, o, n] += to_mu
 
 
-@_compiled
+@inlined
 def _back(gates, q, k, v, slope, A, V, kept, to_k, to_v, to_gates, b, o, n, at, first, some):
     """One node on the way back: A, V are the adjoints of what leaves to the right and down, then of what entered."""
-    S_r, S_d, ml, mu = gates[S_R, b, o, n], gates[S_D, b, o, n], gates[M_L, b, o, n], gates[M_U, b, o, n]
-    rl, ru, dl, du = gates[T_RL, b, o, n], gates[T_RU, b, o, n], gates[T_DL, b, o, n], gates[T_DU, b, o, n]
+    S_r, S_d, rl, ru, dl, du, ml, mu = gates_at(gates, b, o, n)
     dk, first, zero = np.uintp(q.shape[2]), np.uintp(first), q.dtype.type(0)
     to_rl, to_ru, to_dl, to_du = zero, zero, zero, zero
     for s in range(np.uintp(some) * dk):
@@ -254,30 +245,22 @@ def _back(gates, q, k, v, slope, A, V, kept, to_k, to_v, to_gates, b, o, n, at, 
     to_gates[T_DU, b, o, n] += to_du
 
 
-@_compiled
-def _enter(states, given, R, b, o, Y, first, some):
-    """Columns first, first + 1, ... of the states on a border; zero where none are given."""
-    R[:] = 0
+@inlined
+def _enter(states, given, held, b, o, start, first, some):
+    """Columns first, first + 1, ... of the states that enter rows start, start + 1, ...; zero where none are given."""
+    for row in range(held.shape[0]):
+        for s in range(held.shape[1]):
+            held[row, s] = 0
+        if states:
+            for j in range(some):
+                for i in range(given.shape[4]):
+                    held[row, j * given.shape[4] + i] = given[b, o, start + row, first + j, i]
+
+
+@inlined
+def _leave(states, taken, held, b, o, start, first, some):
     if states:
-        for y in range(Y):
-            R[y, : some * given.shape[4]] = given[b, o, y, first : first + some].reshape(-1)
-
-
-@_compiled
-def _enter_row(states, given, U, b, o, x, first, some):
-    U[:] = 0
-    if states:
-        U[: some * given.shape[4]] = given[b, o, x, first : first + some].reshape(-1)
-
-
-@_compiled
-def _leave(states, taken, R, b, o, Y, first, some):
-    if states:
-        for y in range(Y):
-            taken[b, o, y, first : first + some] = R[y, : some * taken.shape[4]].reshape(some, -1)
-
-
-@_compiled
-def _leave_row(states, taken, U, b, o, x, first, some):
-    if states:
-        taken[b, o, x, first : first + some] = U[: some * taken.shape[4]].reshape(some, -1)
+        for row in range(held.shape[0]):
+            for j in range(some):
+                for i in range(taken.shape[4]):
+                    taken[b, o, start + row, first + j, i] = held[row, j * taken.shape[4] + i]

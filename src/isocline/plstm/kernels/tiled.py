@@ -7,44 +7,27 @@ nodes. Heads are taken a few at a time and are computed once more on the way bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .dense import stacked
+from .inputs import Border, GridInputs
 from .keeping import compiled_for, recomputed
-from .masks import Gates, rows_mask
-
-Border = tuple[Tensor, Tensor]
+from .masks import rows_mask
 
 SIDE = 8  # of a tile: about what balances border states against masks for dk = dv = 64
 TOGETHER = {"cpu": 256 << 20, "cuda": 2 << 30}  # bytes of states in flight
 
 
-def quadrants(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Gates,
-    direct: Tensor | None,
-    directions: Sequence[int],
-    scale: float,
-    border: Border | None = None,
-    side: int = SIDE,
-) -> tuple[Tensor, Border]:
-    """The sum over directions and the states that leave.
+def quadrants(given: GridInputs, border: Border | None = None, side: int = SIDE) -> tuple[Tensor, Border]:
+    """The sum over directions ``(B, X, Y, dv)`` and the states that leave.
 
-    Shapes: q, k ``(B, X, Y, dk)``; v ``(B, X, Y, dv)``; eight gates ``(B, O, X, Y)`` or None; direct ``(B, X, Y)``; border
-    ``(B, O, Y, dk, dv)`` and ``(B, O, X, dk, dv)``; returns ``(B, X, Y, dv)`` and such a border. Source: the paper's
-    chunked recurrence, with the mask of a tile made by the recursion itself.
+    A border is what enters at x = 0 ``(B, O, Y, dk, dv)`` and at y = 0 ``(B, O, X, dk, dv)``, or what leaves. Source: the
+    paper's chunked recurrence, with the mask of a tile made by the recursion itself.
     """
-    q = q * scale
+    q, k, v = given.q * given.scale, given.k, given.v
     (B, X, Y, dk), dv = q.shape, v.shape[-1]
-    if all(gate is None for gate in gates):
-        gates = [*gates[:-1], v.new_zeros(B, len(directions), X, Y)]
-    all_gates = stacked(gates).unflatten(3, (X, Y))
+    directions, all_gates = given.directions, given.stacked()
     if border is None:
         border = q.new_zeros(B, len(directions), Y, dk, dv), q.new_zeros(B, len(directions), X, dk, dv)
     numbers = 6 * X * Y * dk * dv * 2 // min(side, X, Y)
@@ -53,24 +36,15 @@ def quadrants(
     for first in range(0, B, each):
         b = slice(first, first + each)
         for o, direction in enumerate(directions):
-            arguments = (
-                q[b],
-                k[b],
-                v[b],
-                all_gates[:, b, o],
-                border[0][b, o],
-                border[1][b, o],
-                direction,
-                side,
-            )
-            found.append(recomputed(one_direction, *arguments))
+            tensors = (q[b], k[b], v[b], all_gates[:, b, o], border[0][b, o], border[1][b, o])
+            found.append(recomputed(one_direction, *tensors, direction, side))
     O = len(directions)
     y, right, down = (
         [torch.cat([part[which] for part in found[o::O]]) for o in range(O)] for which in range(3)
     )
     total = sum(y[1:], y[0])
-    if direct is not None:
-        total = total + (direct * (q * k).sum(-1)).unsqueeze(-1) * v
+    if given.direct is not None:
+        total = total + (given.direct * (q * k).sum(-1)).unsqueeze(-1) * v
     return total, (torch.stack(right, 1), torch.stack(down, 1))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isocline._core.checks import check_choice
 from isocline.plstm.functional import plstm_2d_d, plstm_2d_p
-from isocline.plstm.gates import Gate, HeadNorm, affine, check_features, finish, head_width
+from isocline.plstm.gates import Gate, HeadNorm, affine, check_features, finish, head_width, words
 
 DIRECTIONS = 4
 ORIENTATION_SCALE = 0.5  # of the features' part in the angle, further divided by their number
@@ -84,7 +84,7 @@ class PLSTM2d(nn.Module):
     gate: Any  # a ModuleDict of Gate, by the name of the gate
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Section 5: gates at their biases, angles fanned out over the heads, SmallInit for the projections."""
+        """Gates at their biases, angles fanned out over the heads, SmallInit for the projections."""
         finish(self, generator)
         nn.init.constant_(self.direct, self.direct_bias)
         if self.mode == "P":
@@ -98,7 +98,7 @@ class PLSTM2d(nn.Module):
 
     def gates(self, x: Tensor) -> dict[str, Any]:
         """What the recurrence is given at every node: sources, transitions and marks ``(B, heads, 4, X, Y)``, by name."""
-        check_features(x, self.dim, ("X", "Y"))
+        check_features(x, self.dim, ("B", "X", "Y"))
         return self._p_gates(x) if self.mode == "P" else self._d_gates(x)
 
     def _p_gates(self, x: Tensor) -> dict[str, Any]:
@@ -127,22 +127,28 @@ class PLSTM2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gates = self.gates(x)
         q, k, v = (_heads(layer(x), self.heads) for layer in (self.query, self.key, self.value))
-        direct = torch.sigmoid(self.direct.to(gates["source_r"].dtype))[:, None, None].expand(q.shape[1:-1])
-        direct = direct.expand(q.shape[:-1])
-        with torch.autocast(x.device.type, enabled=False):  # products of gates stay in float32
-            if self.mode == "P":
-                h: Any = plstm_2d_p(q, k, v, **gates, direct=direct, backend=self.backend)
-            else:
-                h = plstm_2d_d(
-                    q, k, v, **gates, direct=direct, chirality=self.chirality, backend=self.backend
-                )
+        direct = torch.sigmoid(self.direct.to(gates["source_r"].dtype))[:, None, None].expand(q.shape[:-1])
+        if self.mode == "P":
+            h: Any = plstm_2d_p(q, k, v, **gates, direct=direct, backend=self.backend)
+        else:
+            h = plstm_2d_d(q, k, v, **gates, direct=direct, chirality=self.chirality, backend=self.backend)
         return self.out(self.norm(h.movedim(-4, -2)).flatten(-2))  # heads beside their features
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.heads}, {self.mode!r}, variant={self.variant!r}, chirality={self.chirality!r}, "
-            f"sliced_gates={self.sliced_gates}, small_gates={self.small_gates}, backend={self.backend!r}"
+        names = (
+            "dim",
+            "heads",
+            "mode",
+            "variant",
+            "chirality",
+            "sliced_gates",
+            "small_gates",
+            "direct_bias",
+            "backend",
         )
+        kinds = {name.split("_")[0]: gate.start for name, gate in self.gate.items() if name != "angle"}
+        starts = {f"{kind}_bias": start for kind, start in kinds.items()}
+        return words(self, **{name: getattr(self, name) for name in names}, **starts)
 
 
 D_GATES = (

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isocline._core.checks import check_choice, check_number, wrong
 from isocline.plstm.functional import plstm_1d
-from isocline.plstm.gates import Gate, HeadNorm, check_features, finish, head_width
+from isocline.plstm.gates import Gate, HeadNorm, check_features, finish, head_width, words
 from isocline.plstm.rotations import MatrixTransition
 
 
@@ -83,7 +83,7 @@ class PLSTM1d(nn.Module):
 
     def gates(self, x: Tensor) -> dict[str, Any]:
         """Source, transition and mark at every token, each ``(B, heads, T)``; with channels the axes of `plstm_1d` follow."""
-        check_features(x, self.dim, ("T",))
+        check_features(x, self.dim, ("B", "T"))
         J = self.channels
         source, mark = (
             torch.sigmoid(gate(x)).unflatten(-1, (self.heads, J, J)) for gate in (self.source, self.mark)
@@ -99,7 +99,6 @@ class PLSTM1d(nn.Module):
     def forward(
         self, x: Tensor, state: SequenceState | None = None, *, return_state: bool = False
     ) -> Tensor | tuple[Tensor, SequenceState]:
-        check_features(x, self.dim, ("T",))
         u, tail = self._convolved(x, state)
         q, k, v = (_heads(part, self.heads) for part in (self.query(u), self.key(u), self.value(x)))
         gates = self.gates(u)
@@ -111,16 +110,19 @@ class PLSTM1d(nn.Module):
             q, k, v = q.unsqueeze(-1), k.unsqueeze(-1), v.unflatten(-1, (-1, J))
             direct = direct[:, None, :, None, None, :].expand(*lead, J, 1, 1, J)
         memory = None if state is None else state.memory
-        with torch.autocast(x.device.type, enabled=False):  # products of gates stay in float32
-            h, memory = plstm_1d(
-                q, k, v, **gates, direct=direct, initial_state=memory, return_state=True, backend=self.backend
-            )
+        h, memory = plstm_1d(
+            q, k, v, **gates, direct=direct, initial_state=memory, return_state=True, backend=self.backend
+        )
         h = h if J == 1 else h.flatten(-2)
         y = self.out(self.norm(h.movedim(-3, -2)).flatten(-2))
         y = y if self.passthrough is None else y + self.passthrough * u
         return (y, SequenceState(memory, tail)) if return_state else y
 
     def _convolved(self, x: Tensor, state: SequenceState | None) -> tuple[Tensor, Tensor | None]:
+        check_features(x, self.dim, ("B", "T"))
+        if state is not None and not isinstance(state, SequenceState):
+            do = "pass what return_state=True gave"
+            raise wrong("state", "a SequenceState", f"a {type(state).__name__}", do, error=TypeError)
         if self.conv is None:
             return x, None
         before = x.new_zeros(x.shape[0], self.conv_width - 1, self.dim)
@@ -129,10 +131,14 @@ class PLSTM1d(nn.Module):
         return self.conv(seen.mT).mT, seen[:, seen.shape[1] - self.conv_width + 1 :]
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.heads}, channels={self.channels}, conv={self.conv_width}, "
-            f"passthrough={self.passthrough is not None}, variant={self.variant!r}, small_gates={self.small_gates}, "
-            f"backend={self.backend!r}"
+        names = ("dim", "heads", "channels", "variant", "small_gates", "direct_bias", "backend")
+        gates = ("source", "mark", "transition")
+        return words(
+            self,
+            **{name: getattr(self, name) for name in names},
+            **{f"{name}_bias": getattr(self, name).start for name in gates},
+            conv=self.conv_width,
+            passthrough=self.passthrough is not None,
         )
 
 
