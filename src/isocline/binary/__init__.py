@@ -16,6 +16,7 @@ from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional, surrogates
+    from .convert import ConstantInput, binarize_model
     from .estimators import (
         DSQ,
         EDE,
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
     from .functional import binarize
     from .layers import BinaryConv1d, BinaryConv2d, BinaryConv3d, BinaryLinear
     from .lightning import PowerCallback
+    from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
 
 _WHERE = {
     "Arctan": "estimators",
+    "BinarizationPlan": "planning",
     "BinaryConv1d": "layers",
     "BinaryConv2d": "layers",
     "BinaryConv3d": "layers",
     "BinaryLinear": "layers",
+    "ConstantInput": "convert",
     "ClippedSTE": "estimators",
     "DSQ": "estimators",
     "EDE": "estimators",
@@ -62,7 +66,9 @@ _WHERE = {
     "Swish": "estimators",
     "Tanh": "estimators",
     "binarize": "functional",
+    "binarize_model": "convert",
     "make_estimator": "estimators",
+    "plan_binarization": "planning",
 }
 _SUBMODULES = ("functional", "surrogates")
 
@@ -74,11 +80,13 @@ __all__ = [
     "RBNN",
     "STE",
     "Arctan",
+    "BinarizationPlan",
     "BinaryConv1d",
     "BinaryConv2d",
     "BinaryConv3d",
     "BinaryLinear",
     "ClippedSTE",
+    "ConstantInput",
     "Estimator",
     "Polynomial",
     "PowerCallback",
@@ -89,8 +97,10 @@ __all__ = [
     "Swish",
     "Tanh",
     "binarize",
+    "binarize_model",
     "functional",
     "make_estimator",
+    "plan_binarization",
     "surrogates",
 ]
 

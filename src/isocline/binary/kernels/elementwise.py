@@ -33,6 +33,7 @@ def applies(x: Tensor) -> bool:
         x.dtype == torch.float32
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and not torch._C._are_functorch_transforms_active()
         and type(x) in (Tensor, torch.nn.Parameter)
     )
