@@ -13,6 +13,8 @@ import pytest
 STORED = Path(__file__).parent / "golden" / "public_names.json"
 MODULES = [
     "isocline",
+    "isocline.binary",
+    "isocline.binary.functional",
     "isocline.dynamics",
     "isocline.dynamics.analysis",
     "isocline.dynamics.functional",
