@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from isocline.binary.functional import reste_primitive
@@ -66,7 +67,9 @@ def test_the_error_never_grows_with_the_power(values, one, other):
 def test_every_value_errs_at_most_as_much_as_under_the_identity(values, o):
     z = torch.from_numpy(values)
     for value in z:
-        assert estimating_error(value, partial(reste_primitive, o=o)) <= estimating_error(value, lambda x: x) * (1 + 1e-12)
+        assert estimating_error(value, partial(reste_primitive, o=o)) <= estimating_error(
+            value, lambda x: x
+        ) * (1 + 1e-12)
 
 
 @given(VALUES.filter(lambda g: len(g) > 1 and np.abs(g).max() > 1e-100), st.floats(1e-3, 1e3))
@@ -83,9 +86,12 @@ def test_a_scaled_loss_changes_the_published_form_alone(values, c):
 def test_shares_lie_between_0_and_1_and_the_zones_exclude_each_other(values):
     z = torch.from_numpy(values)
     dead, plateau = dead_zone_share(z), plateau_share(z)
-    assert 0 <= dead <= 1 and 0 <= plateau <= 1 and dead + plateau <= 1
+    assert 0 <= dead <= 1
+    assert 0 <= plateau <= 1
+    assert dead + plateau <= 1
     assert flip_ratio(z, z) == 0
-    assert flip_ratio(z[z != 0], -z[z != 0]) == 1 if (z != 0).any() else True
+    moved = z[z != 0]
+    assert not len(moved) or flip_ratio(moved, -moved) == 1
 
 
 def test_shares_of_a_few_values():
@@ -100,7 +106,7 @@ def test_half_precision_gradients_are_measured_in_float32():
     g = torch.full((100,), 2.0**-14, dtype=torch.float16)
     g[::2] *= 2
     assert gradient_stability(g).dtype == torch.float32
-    assert gradient_stability_scale_free(g).item() == pytest.approx(1 / 9 * 100 / 99, rel=1e-6)  # float32
+    assert gradient_stability_scale_free(g).item() == pytest.approx(1 / 9, rel=1e-6)  # float32
 
 
 def test_nan_is_not_hidden():
@@ -112,10 +118,18 @@ def test_nan_is_not_hidden():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: estimating_error(torch.arange(3), abs), TypeError, r"latent: want a floating-point tensor.*int64"),
+        (
+            lambda: estimating_error(torch.arange(3), abs),
+            TypeError,
+            r"latent: want a floating-point tensor.*int64",
+        ),
         (lambda: estimating_error([], abs), TypeError, "latent: want a floating-point tensor.*got none"),
         (lambda: gradient_stability([None]), TypeError, "gradient: want.*got NoneType"),
-        (lambda: flip_ratio(torch.ones(2), torch.ones(3)), ValueError, r"after: want the shapes of before, \[\(2,\)\]"),
+        (
+            lambda: flip_ratio(torch.ones(2), torch.ones(3)),
+            ValueError,
+            r"after: want the shapes of before, \[\(2,\)\]",
+        ),
         (lambda: dead_zone_share(torch.ones(2), t=0.0), ValueError, "t: want a finite number > 0"),
         (lambda: plateau_share(torch.ones(2), m=-1.0), ValueError, "m: want a finite number > 0"),
     ],

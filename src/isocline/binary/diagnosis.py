@@ -170,9 +170,7 @@ def _side(estimator: Estimator, z: Tensor, gradient: Tensor | None, o_end: float
 Found = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
 
 
-def _passed(
-    model: nn.Module, layers: Mapping[str, Any], sample: Tensor | None, loss: Loss | None
-) -> Found:
+def _passed(model: nn.Module, layers: Mapping[str, Any], sample: Tensor | None, loss: Loss | None) -> Found:
     """One pass: the inputs of every layer at its first call, and the gradients of weights and inputs."""
     inputs: dict[str, Tensor] = {}
     if sample is None:

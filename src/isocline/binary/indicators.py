@@ -61,13 +61,14 @@ def gradient_stability(gradient: Tensors) -> Tensor:
 def gradient_stability_scale_free(gradient: Tensors) -> Tensor:
     """``var |g| / (mean |g|)^2`` over all layers together: 0 where all sizes are equal, the same for every scale of the loss.
 
-    Shapes: gradient any, at least two values; returns ``()``. NaN where all gradients are 0.
+    The variance is the mean square deviation, not the unbiased one. Shapes: gradient any; returns ``()``. NaN where all
+    gradients are 0.
 
     >>> gradient_stability_scale_free(torch.tensor([1.0, -3.0]))
-    tensor(0.5000)
+    tensor(0.2500)
     """
     sizes = torch.cat([g.flatten() for g in _sizes(gradient)])
-    return sizes.var() / sizes.mean() ** 2
+    return sizes.var(correction=0) / sizes.mean() ** 2
 
 
 def flip_ratio(before: Tensors, after: Tensors) -> Tensor:
@@ -118,9 +119,7 @@ def _layers(argument: str, given: Tensors) -> list[Tensor]:
     layers = [given] if isinstance(given, Tensor) else list(given)
     if not layers or any(not isinstance(z, Tensor) or not z.is_floating_point() for z in layers):
         got = "none" if not layers else ", ".join(_kind(z) for z in layers)
-        raise wrong(
-            argument, "a floating-point tensor, or a list of them, one a layer", got, error=TypeError
-        )
+        raise wrong(argument, "a floating-point tensor, or a list of them, one a layer", got, error=TypeError)
     return layers
 
 

@@ -8,16 +8,17 @@ Source: Wu et al. 2023, section 5 (structures of Qin et al. 2020 and Liu et al. 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import pad
 
 from isocline._core.checks import check_number, wrong
+from isocline.binary.functional import weight_scale
 from isocline.binary.layers import BinaryConv2d
 
 Convolution = Callable[[int, int, int], nn.Conv2d]  # inputs, outputs, stride -> a 3x3 layer without bias
@@ -151,11 +152,11 @@ def vgg_small(
     features = last * (side // 8) ** 2
     head = [nn.Flatten(), nn.BatchNorm1d(features), nn.Linear(features, classes)]
     model = nn.Sequential(OrderedDict(features=nn.Sequential(*layers), head=nn.Sequential(*head)))
-    for layer in (part for part in model.modules() if isinstance(part, nn.Conv2d)):
-        deviation = math.sqrt(2 / (9 * layer.out_channels))
-        nn.init.normal_(layer.weight, 0.0, deviation, generator=generator)
-    _default_linear(model.head[-1], generator)  # type: ignore[index]
-    return model
+
+    def normal(weight: Tensor) -> None:
+        nn.init.normal_(weight, 0.0, math.sqrt(2 / (9 * len(weight))), generator=generator)
+
+    return _drawn(model, normal, _like_torch(generator), generator)
 
 
 def resnet18_imagenet(
@@ -243,7 +244,7 @@ def _stages(
     widths: Sequence[int], blocks: Sequence[int], convs: int, conv: Convolution, shortcut: Shortcut
 ) -> list[nn.Sequential]:
     """Stages of blocks of two convolutions; `convs` of them under one skip. All but the first stage begin with stride 2."""
-    if len(widths) != len(blocks) or any(a > b for a, b in zip(widths, widths[1:], strict=False)):
+    if len(widths) != len(blocks) or any(a > b for a, b in itertools.pairwise(widths)):
         raise wrong("widths", f"{len(blocks)} numbers of channels that do not fall", tuple(widths))
     stages, last = [], widths[0]
     for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -275,29 +276,34 @@ def _resnet(stem: nn.Module, stages: list[nn.Sequential], width: int, classes: i
 
 
 def _kaiming(model: nn.Sequential, generator: Generator | None) -> nn.Sequential:
-    for part in model.modules():
-        if isinstance(part, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(part.weight, generator=generator)
-        if isinstance(part, nn.Linear):
-            _uniform_bias(part, generator)
-    return model
+    def normal(weight: Tensor) -> None:
+        nn.init.kaiming_normal_(weight, generator=generator)
+
+    return _drawn(model, normal, normal, generator)
 
 
 def _default(model: nn.Sequential, generator: Generator | None) -> nn.Sequential:
+    return _drawn(model, _like_torch(generator), _like_torch(generator), generator)
+
+
+def _like_torch(generator: Generator | None) -> Callable[[Tensor], Any]:
+    return lambda weight: nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+
+
+def _drawn(
+    model: nn.Sequential,
+    conv: Callable[[Tensor], Any],
+    linear: Callable[[Tensor], Any],
+    generator: Generator | None,
+) -> nn.Sequential:
+    """The model with weights from `conv` and `linear`, biases as torch's, learnable scales at the channels' means."""
     for part in model.modules():
         if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5), generator=generator)
+            conv(part.weight)
         if isinstance(part, nn.Linear):
-            _default_linear(part, generator)
+            linear(part.weight)
+            bound = 1 / math.sqrt(part.in_features)
+            nn.init.uniform_(part.bias, -bound, bound, generator=generator)
+        if isinstance(part, BinaryConv2d) and part.scale_mode == "learnable":
+            part.alpha.data.copy_(weight_scale(part.weight.detach(), "channel"))
     return model
-
-
-def _default_linear(layer: nn.Linear, generator: Generator | None) -> None:
-    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    _uniform_bias(layer, generator)
-
-
-def _uniform_bias(layer: nn.Linear, generator: Generator | None) -> None:
-    bound = 1 / math.sqrt(layer.in_features)
-    with torch.no_grad():
-        layer.bias.uniform_(-bound, bound, generator=generator)

@@ -40,7 +40,7 @@ def draw_equilibrium(found: Equilibrium, ax: Axes | None = None) -> Any:
         return _path(found, ax)
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(12.2, 3.8), layout="constrained")
+    _figure, axes = plt.subplots(1, 3, figsize=(12.2, 3.8), layout="constrained")
     return _panels(found, list(axes))
 
 
@@ -58,9 +58,13 @@ def _panels(found: Equilibrium, axes: list[Axes]) -> list[Axes]:
     path, over, moves = axes
     _path(found, path)
     over.plot(steps, [row.error_rms for row in found.rows], color="C0", label="error, rms")
-    over.plot(steps, [row.stability_scale_free for row in found.rows], color="C1", label="spread of gradients")
+    over.plot(
+        steps, [row.stability_scale_free for row in found.rows], color="C1", label="spread of gradients"
+    )
     over.set(title="Both along training", xlabel="step", ylim=(0, None))
-    moves.plot(steps, [100 * row.flips for row in found.rows], color="C2", label="signs that change in a step")
+    moves.plot(
+        steps, [100 * row.flips for row in found.rows], color="C2", label="signs that change in a step"
+    )
     moves.plot(steps, [100 * row.dead for row in found.rows], color="C3", label="weights without gradient")
     moves.set(title="What the weights do", xlabel="step", ylabel="% of the weights", ylim=(0, None))
     for ax in (over, moves):
