@@ -96,7 +96,7 @@ def _settings(names: list[str], **rest: Any) -> list[dict[str, Any]]:
     return [{"estimator": name, "o_end": 3.0} | rest for name in names]
 
 
-COMPARED = ["ste", "clipped_ste", "dsq", "polynomial", "ede", "rbnn", "reste"]
+COMPARED = ["ste", "reste", "clipped_ste", "dsq", "polynomial", "ede", "rbnn"]
 ADAM = {"optimizer": "adam", "lr": 3e-3, "batch_size": 64}
 SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "warmup": 5.0}
 QUICK: dict[str, Any] = {
