@@ -246,7 +246,8 @@ class Plan:
         else:
             sizes = {name: (*[int(name != "padding")] * (3 - len(v)), *v) for name, v in found[1].items() if name != "ceil_mode"}
             window = Window(1, 1, 1, sizes["kernel"], sizes["stride"], sizes["dilation"], sizes["padding"], sizes["padding"])
-            step = Step("largest", self._name(node), (), {"window": window.to_dict()})
+            settings = {"window": window.to_dict(), "axes": len(found[1]["kernel"])}
+            step = Step("largest", self._name(node), (), settings)
         self._emit(node, step, [self._made[source]])
         return True
 

@@ -184,7 +184,9 @@ def _bit_weights(s: dict[str, Any], arrays: Mapping[str, Tensor]) -> Callable[[T
     """Numbers with weights of one bit, which are numbers again for PyTorch's own convolution."""
     window, axes = Window.from_dict(s["window"]), s["axes"]
     signs = torch.from_numpy(weight_signs(window, arrays["weight"].numpy())).float()
-    weight = signs.permute(0, 4, 1, 2, 3).reshape(window.outputs, -1, *window.kernel[3 - axes :])
+    weight = signs.permute(0, 4, 1, 2, 3).contiguous().reshape(window.outputs, -1, *window.kernel[3 - axes :])
+    if axes == 0:
+        weight = weight.flatten(1)
     if "scale" in arrays:
         weight = weight * arrays["scale"].reshape(-1, *(1,) * (weight.ndim - 1))
     given = dict(arrays) | {"weight": weight}

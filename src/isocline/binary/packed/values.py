@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .bits import Bits
-from .kernels import bits_of
+from .kernels import bits_of, transposed
 
 Shape = tuple[int, int, int, int]
 
@@ -35,10 +35,9 @@ class Value:
     def first(self) -> Tensor:
         """``(B, C, ...)`` float32, contiguous."""
         if self._first is None:
-            last = torch.from_numpy(self.last())
-            sizes = last.shape[4 - self.axes : 4] if self.axes else ()
-            turned = last.reshape(len(last), -1, last.shape[4]).transpose(1, 2).contiguous()
-            self._first = turned.reshape(len(last), -1, *sizes)
+            last = self.last()
+            turned = transposed(last.reshape(len(last), -1, last.shape[4]), self.backend)
+            self._first = torch.from_numpy(turned).reshape(len(last), -1, *last.shape[4 - self.axes : 4])
         return self._first
 
     def last(self) -> np.ndarray:
@@ -46,8 +45,8 @@ class Value:
         if self._last is None:
             assert self._first is not None, "bits that somebody wants as numbers"
             first = self._first
-            turned = first.reshape(*first.shape[:2], -1).transpose(1, 2).contiguous()
-            self._last = turned.numpy().reshape(*three_axes(first), first.shape[1])
+            turned = transposed(first.reshape(*first.shape[:2], -1).numpy(), self.backend)
+            self._last = turned.reshape(*three_axes(first), first.shape[1])
         return self._last
 
     def bits(self) -> Bits:

@@ -101,6 +101,15 @@ def bits_of(numbers: np.ndarray, backend: str = "auto", *, channels_first: bool 
     return from_signs(last)
 
 
+def transposed(numbers: np.ndarray, backend: str = "auto") -> np.ndarray:
+    """``(B, rows, columns)`` float32 to ``(B, columns, rows)``, contiguous."""
+    if backend_for(backend) == "numba":
+        from .compiled import transposed as compiled_transposed
+
+        return compiled_transposed(numbers)
+    return np.ascontiguousarray(numbers.swapaxes(1, 2))
+
+
 def nan_found() -> ValueError:
     """The error for a NaN on its way to a bit."""
     return wrong("x", "activations that have a sign", "NaN", "find where it begins with the model in float")

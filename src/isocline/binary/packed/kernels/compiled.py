@@ -152,3 +152,12 @@ def _padded(values: np.ndarray, fill: Any, dtype: Any) -> np.ndarray:
     room = np.full(-(-len(values) // LANES) * LANES, fill, dtype)
     room[: len(values)] = values
     return room
+
+
+def transposed(numbers: np.ndarray) -> np.ndarray:
+    """``(B, rows, columns)`` to ``(B, columns, rows)``, contiguous."""
+    B, rows, columns = numbers.shape
+    found = np.empty((B, columns, rows), np.float32)
+    given = (np.ascontiguousarray(numbers).reshape(-1), rows, columns, found.reshape(-1))
+    shared(lambda i, j: cpu.transposed(*given, i, j), B, numbers.size * 16)
+    return found

@@ -26,6 +26,7 @@ from .lanes import (
     store,
     store_numbers,
     store_sums,
+    transpose_tile,
     widen,
     with_signs,
 )
@@ -277,3 +278,20 @@ def signs_of_planes(numbers, O, pixels, bits, first, last):
                 bits[(image * pixels + x) * words + word] = np.uint32(value)
                 x += 1
     return nan != 0
+
+
+@compiled
+def transposed(numbers, rows, columns, found, first, last):
+    """``(B, rows, columns)`` to ``(B, columns, rows)``, images ``first <= b < last``."""
+    for image in range(first, last):
+        start = image * rows * columns
+        for r in range(0, rows, LANES):
+            for c in range(0, columns, LANES):
+                at, to = start + r * columns + c, start + c * rows + r
+                if r + LANES <= rows and c + LANES <= columns:
+                    transpose_tile(numbers, at, columns, found, to, rows)
+                else:
+                    for j in range(min(LANES, columns - c)):
+                        for i in range(min(LANES, rows - r)):
+                            found[to + j * rows + i] = numbers[at + i * columns + j]
+    return False

@@ -226,6 +226,42 @@ def store(typing, array, index, words):
     return types.void(array, types.intp, counts), build
 
 
+@intrinsic
+def transpose_tile(typing, array, at, step, found, to, jump):
+    """Sixteen rows of sixteen float32, `step` apart, become sixteen columns, `jump` apart; all in registers.
+
+    In four rounds, blocks of 1, 2, 4, 8 beside the diagonal change places.
+    """
+
+    def build(context, builder, signature, arguments):
+        array, at, step, found, to, jump = arguments
+
+        def places(kind, flat, start, hop):
+            pointers = []
+            for _ in range(LANES):
+                pointers.append(_place(context, builder, _Only(kind), (flat, start), _FLOATS))
+                start = builder.add(start, hop)
+            return pointers
+
+        rows = [builder.load(p, align=4) for p in places(signature.args[0], array, at, step)]
+        for size in (1, 2, 4, 8):
+            upper = [k - size + LANES if k & size else k for k in range(LANES)]
+            lower = [k + LANES if k & size else k + size for k in range(LANES)]
+            for i in range(LANES):
+                if not i & size:
+                    pair = rows[i], rows[i | size]
+                    rows[i], rows[i | size] = (
+                        builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_I32, LANES), mask))
+                        for mask in (upper, lower)
+                    )
+        for row, pointer in zip(rows, places(signature.args[3], found, to, jump), strict=True):
+            builder.store(row, pointer, align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(array, whole, whole, found, whole, whole), build
+
+
 class _Only:
     """A signature of one array."""
 
