@@ -114,7 +114,7 @@ SMALL: dict[str, Any] = {
     "side": 16,
     "network": "resnet20",
     "widths": None,
-    "images": 32_000,
+    "images": 20_000,
     "test": None,
     "augment": {"flip": True},
     "recipe": ADAM | {"epochs": 1},
@@ -170,7 +170,7 @@ ESTIMATORS = Claim(
         "small": Scale(
             _settings(COMPARED, **SMALL),
             3,
-            "25 minutes; CIFAR-10 as JPEG from --data, ResNet-20 on images averaged to 16 x 16, one epoch of 32,000",
+            "25 minutes; CIFAR-10 as JPEG from --data, ResNet-20 on images averaged to 16 x 16, one epoch of 20,000",
         ),
         "paper": Scale(PAPERS, 3, "CIFAR-10; 36 runs of 1000 to 2000 epochs: weeks on a GPU (--device cuda)"),
     },
