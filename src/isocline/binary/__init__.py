@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     )
     from .functional import binarize
     from .layers import BinaryConv1d, BinaryConv2d, BinaryConv3d, BinaryLinear
+    from .lightning import PowerCallback
+    from .schedule import PowerSchedule
 
 _WHERE = {
     "Arctan": "estimators",
@@ -50,6 +52,8 @@ _WHERE = {
     "Estimator": "estimators",
     "FDA": "estimators",
     "Polynomial": "estimators",
+    "PowerCallback": "lightning",
+    "PowerSchedule": "schedule",
     "Progressive": "estimators",
     "RBNN": "estimators",
     "ReSTE": "estimators",
@@ -77,6 +81,8 @@ __all__ = [
     "ClippedSTE",
     "Estimator",
     "Polynomial",
+    "PowerCallback",
+    "PowerSchedule",
     "Progressive",
     "ReSTE",
     "Sigmoid",

@@ -35,7 +35,7 @@ class Estimator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``sign(x)`` in x's shape and dtype; raises TypeError for whole numbers, NaN stays NaN."""
-        return F.straight_through(x, self._there, self._back, *self._sharpness())
+        return F.straight_through(x, self._there(), self._back, *self._sharpness())
 
     def surrogate(self, x: Tensor) -> Tensor:
         """The slope g(x) that stands for the derivative of the sign."""
@@ -55,9 +55,8 @@ class Estimator(nn.Module):
     def _sharpness(self) -> tuple[Any, ...]:
         return tuple(self._buffers.values())
 
-    @property
     def _there(self) -> Callable[..., Tensor]:
-        return _sign_one if self.zero == "one" else _sign_zero
+        return _SIGNS[self.zero]
 
     _back: Callable[..., Tensor]
 
@@ -89,6 +88,9 @@ def _sign_one(x: Tensor, *_: Any) -> Tensor:
 
 def _sign_zero(x: Tensor, *_: Any) -> Tensor:
     return F.sign(x, "zero")
+
+
+_SIGNS = {"one": _sign_one, "zero": _sign_zero}
 
 
 def _positive(**numbers: float) -> dict[str, float]:
@@ -236,7 +238,7 @@ class DSQ(Estimator):
             self.a = nn.Parameter(torch.tensor(float(a)))
 
     def forward(self, x: Tensor) -> Tensor:
-        b = F.straight_through(x, self._there, self._back, *self._sharpness())
+        b = F.straight_through(x, self._there(), self._back, *self._sharpness())
         if not isinstance(self.a, nn.Parameter):
             return b
         soft = S.dsq_primitive(x.detach(), self.a.clamp(1e-3, 1 - 1e-3))
@@ -318,9 +320,8 @@ class Progressive(Estimator):
     def _back(x: Tensor, T: Tensor) -> Tensor:
         return S.ste_surrogate(x)
 
-    @property
     def _there(self) -> Callable[..., Tensor]:
-        return S.progressive_forward if self.training else super()._there
+        return S.progressive_forward if self.training else _SIGNS[self.zero]
 
     def primitive(self, x: Tensor) -> Tensor:
         return x

@@ -151,6 +151,8 @@ def straight_through(
     """
     if not x.is_floating_point():
         raise wrong("x", "a floating-point tensor", x, "convert it with .float()", error=TypeError)
+    if not x.requires_grad:  # also: torch.compile cannot trace the function below without a gradient
+        return there(x, *parameters)
     return _StraightThrough.apply(x, there, back, *parameters)  # type: ignore[no-any-return]
 
 
