@@ -63,7 +63,14 @@ def plot(records: list[Record]) -> dict[str, Figure]:
     _plane(left, powers, groups)
     places = range(len(powers))
     for x, group in zip(places, groups, strict=True):
-        middle.plot([x] * len(group), [100 * v["accuracy"] for v in group], "o", color=TEAL, alpha=0.6, markeredgewidth=0)
+        middle.plot(
+            [x] * len(group),
+            [100 * v["accuracy"] for v in group],
+            "o",
+            color=TEAL,
+            alpha=0.6,
+            markeredgewidth=0,
+        )
     middle.plot(places, [100 * median(v["accuracy"] for v in group) for group in groups], color=TEAL)
     for what, color, words in (("error", ORANGE, "e"), ("stability", PLUM, "s")):
         values = [median(v[what] for v in group) for group in groups]
@@ -87,7 +94,11 @@ def _plane(ax: Axes, powers: list[float], groups: list[list[dict[str, Any]]]) ->
     for i, o in enumerate(powers):
         ax.plot(x[i], y[i], "o", color=TEAL, alpha=0.35 + 0.65 * i / (len(powers) - 1), markeredgewidth=0)
         label(ax, max(x[i]), median(y[i]), f"{o:g}", TEAL)
-    ax.set(xlabel="error of a typical weight", ylabel="spread of gradients, var |g| / mean² |g|", title="The equilibrium")
+    ax.set(
+        xlabel="error of a typical weight",
+        ylabel="spread of gradients, var |g| / mean² |g|",
+        title="The equilibrium",
+    )
 
 
 def _settings(powers: list[float], **rest: Any) -> list[dict[str, Any]]:
@@ -102,7 +113,9 @@ EQUILIBRIUM = Claim(
         Expected(ERROR, 0.0, source="lemma; indicator e over o_end"),
         Expected(SPREAD, 1.0, ">=", source="ours: the scale-free form of s over o_end"),
         Expected(PUBLISHED, 1.0, ">=", source="section 5: indicator s over o_end"),
-        Expected(INSIDE, 0.0, ">=", source="section 5: an inverted U with its top at 3", scales=("small", "paper")),
+        Expected(
+            INSIDE, 0.0, ">=", source="section 5: an inverted U with its top at 3", scales=("small", "paper")
+        ),
         Expected(AT_THREE, 0.0, ">=", source="section 5: 3 is best", scales=("small", "paper")),
         Expected(AT_TEN, 0.8286, "~", 0.01, source="section 5: 82.86 %", scales=("paper",)),
     ),
@@ -117,7 +130,9 @@ EQUILIBRIUM = Claim(
             "10 minutes",
         ),
         "paper": Scale(
-            _settings([1.0, 2.0, 3.0, 5.0, 10.0], **FULL), 3, "CIFAR-10; 15 runs of 1000 epochs: weeks on a GPU"
+            _settings([1.0, 2.0, 3.0, 5.0, 10.0], **FULL),
+            3,
+            "CIFAR-10; 15 runs of 1000 epochs: weeks on a GPU",
         ),
     },
     run=run,

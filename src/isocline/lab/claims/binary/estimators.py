@@ -61,13 +61,19 @@ def _groups(records: list[Record]) -> list[tuple[str, str, list[Record]]]:
     """The records of each data set and network, in the order they come."""
     kinds = dict.fromkeys((r.setting["data"], r.setting["network"]) for r in records)
     return [
-        (TITLES[data], network, [r for r in records if (r.setting["data"], r.setting["network"]) == (data, network)])
+        (
+            TITLES[data],
+            network,
+            [r for r in records if (r.setting["data"], r.setting["network"]) == (data, network)],
+        )
         for data, network in kinds
     ]
 
 
 def plot(records: list[Record]) -> dict[str, Figure]:
-    return {f"{title} {network}": _picture(title, network, group) for title, network, group in _groups(records)}
+    return {
+        f"{title} {network}": _picture(title, network, group) for title, network, group in _groups(records)
+    }
 
 
 def _picture(title: str, network: str, records: list[Record]) -> Figure:
@@ -75,7 +81,8 @@ def _picture(title: str, network: str, records: list[Record]) -> Figure:
     figure, (ax,) = new_figure(CAPTION, width=8.6, height=3.9)
     names = [name for name in NAMES if any(r.setting["estimator"] == name for r in records)]
     found = {
-        name: [100 * r.values["accuracy"] for r in records if r.setting["estimator"] == name] for name in names
+        name: [100 * r.values["accuracy"] for r in records if r.setting["estimator"] == name]
+        for name in names
     }
     names.sort(key=lambda name: median(found[name]))
     colors = {"reste": TEAL, "ste": ORANGE, "clipped_ste": PLUM}
@@ -88,7 +95,9 @@ def _picture(title: str, network: str, records: list[Record]) -> Figure:
     ax.grid(axis="y", visible=False)
     epochs, size = setting["recipe"]["epochs"], f"{setting['side']} × {setting['side']}"
     count = "all" if setting["images"] is None else f"{setting['images']:,}"
-    ax.set_title(f"{title} at {size}, {NETWORKS[network]} 1W/1A, {count} images, {epochs} epoch{'s' * (epochs > 1)}")
+    ax.set_title(
+        f"{title} at {size}, {NETWORKS[network]} 1W/1A, {count} images, {epochs} epoch{'s' * (epochs > 1)}"
+    )
     return figure
 
 
@@ -155,12 +164,24 @@ ESTIMATORS = Claim(
     paper=PAPER,
     sentence="At the same budget a network trained with ReSTE is more accurate than with plain STE, by more than the seeds differ.",
     expected=(
-        Expected(GAIN.format("Fashion-MNIST", "VGG-small"), 0.0, ">=", source="section 5: 86.75 against 84.44 (CIFAR-10)"),
-        Expected(GAIN.format("CIFAR-10 (JPEG)", "ResNet-20"), 0.0, ">=", source="section 5: 86.75 against 84.44"),
+        Expected(
+            GAIN.format("Fashion-MNIST", "VGG-small"),
+            0.0,
+            ">=",
+            source="section 5: 86.75 against 84.44 (CIFAR-10)",
+        ),
+        Expected(
+            GAIN.format("CIFAR-10 (JPEG)", "ResNet-20"), 0.0, ">=", source="section 5: 86.75 against 84.44"
+        ),
         Expected(CLEAR.format("CIFAR-10 (JPEG)", "ResNet-20"), 0.0, ">=", source="section 5"),
         *(
             Expected(
-                ACCURACY.format("CIFAR-10", network, name, bits), value, "~", 0.01, source="section 5", scales=("paper",)
+                ACCURACY.format("CIFAR-10", network, name, bits),
+                value,
+                "~",
+                0.01,
+                source="section 5",
+                scales=("paper",),
             )
             for (network, name, bits), value in TABLE.items()
         ),

@@ -49,9 +49,12 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     errors = torch.stack([(reste_primitive(z, float(o)) - _sign(z)).abs() for o in POWERS])
     size = SLACK * (1 + z.abs())
     weights = [
-        deviation * torch.randn(4096, generator=generator, dtype=torch.float64) for deviation in (0.02, 0.3, 3.0)
+        deviation * torch.randn(4096, generator=generator, dtype=torch.float64)
+        for deviation in (0.02, 0.3, 3.0)
     ]
-    sums = np.array([[float(estimating_error(w, partial(reste_primitive, o=float(o)))) for o in POWERS] for w in weights])
+    sums = np.array(
+        [[float(estimating_error(w, partial(reste_primitive, o=float(o)))) for o in POWERS] for w in weights]
+    )
     values = {
         "rises": int((errors[1:] > errors[:-1] + size).sum()),
         "worse": int((errors > errors[0] + size).sum()),
@@ -117,7 +120,11 @@ def plot(records: list[Record]) -> dict[str, Figure]:
         right.plot(share, curves[name], color=color)
         label(right, 1.0, float(curves[name][-1]), {"reste": "ReSTE"}.get(name) or OTHERS[name], color)
     right.set(
-        xlabel="from flat to sharp", ylabel="error e over the identity's", xlim=(0, 1), yscale="log", title="Rational or not"
+        xlabel="from flat to sharp",
+        ylabel="error e over the identity's",
+        xlim=(0, 1),
+        yscale="log",
+        title="Rational or not",
     )
     return {"law": figure}
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from isocline._core.seeds import torch_generator
 from isocline.binary import models
 from isocline.binary.diagnosis import diagnose
-from isocline.binary.estimators import Estimator
 from isocline.datasets.images import load_images
 from isocline.training import Augment, Recipe, evaluate, fit
 
@@ -61,8 +60,7 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     """Train by the recipe, the sharpness growing step by step, and judge on the test images (or those held out)."""
     try:
         from isocline.binary.equilibrium import EquilibriumCallback
-        from lightning.pytorch import Callback
-
+        from isocline.binary.lightning import PowerCallback
         from isocline.training import Diverged
     except ImportError as error:
         raise Missing(str(error)) from error
@@ -73,16 +71,9 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     steps = recipe.epochs * -(-len(train[1]) // recipe.batch_size)
     model = network(setting, torch_generator(seed))
     watch = EquilibriumCallback(max(1, steps // MEASUREMENTS))
-
-    class Sharpen(Callback):
-        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-            for part in model.modules():
-                if isinstance(part, Estimator):
-                    part.advance(trainer.global_step / steps, o_end)
-
     loss, diverged = float("nan"), False
     try:
-        callbacks = [Sharpen(), watch]
+        callbacks = [PowerCallback(o_end, every="step"), watch]
         loss = fit(model, train, recipe=recipe, callbacks=callbacks, device=device).metrics["loss"]
     except Diverged:
         diverged = True
