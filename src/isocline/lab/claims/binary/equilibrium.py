@@ -24,9 +24,9 @@ INSIDE = "best median accuracy over the powers, above that of both ends"
 AT_THREE = "accuracy at o_end = 3 above that at 1, same seed"
 AT_TEN = "accuracy at o_end = 10, CIFAR-10, ResNet-20"
 CAPTION = (
-    "The same network trained with ReSTE's power growing from 1 to o_end. Left: the equilibrium, error of a typical weight at o_end against the "
-    "spread of the gradients' sizes in training (both free of scale); dots are seeds, the line joins medians. Middle: "
-    "accuracy on test images. Right: the published indicators e and s, over their values at o_end = 1."
+    "The same network trained with ReSTE's power growing from 1 to o_end. Left: the equilibrium, error of a typical weight at "
+    "o_end against the spread of the gradients' sizes in training (both free of scale); dots are seeds, the line joins medians. "
+    "Middle: accuracy on test images. Right: the published indicators e and s, over their values at o_end = 1."
 )
 
 
