@@ -54,7 +54,9 @@ def test_the_numbers_are_the_indicators():
     assert conv.weight.dead == float(dead_zone_share(w))
     assert conv.weight.plateau == float(plateau_share(w))
     assert conv.input.error == pytest.approx(float(estimating_error(seen, cubic)))
-    assert conv.input.stability_scale_free == pytest.approx(float(gradient_stability_scale_free(gradients[2])))
+    assert conv.input.stability_scale_free == pytest.approx(
+        float(gradient_stability_scale_free(gradients[2]))
+    )
     assert conv.input.dead == float(dead_zone_share(seen))
     assert linear.input is None
     assert linear.weight.plateau != linear.weight.plateau  # no plateau in this estimator: NaN
@@ -74,7 +76,9 @@ def test_without_a_sample_the_gradients_at_hand_are_looked_at():
     assert bare.layers[0].input is None
     nn.functional.cross_entropy(model(x), y).backward()
     found = diagnose(model)
-    assert found.stability == pytest.approx(float(gradient_stability([model[2].weight.grad, model[6].weight.grad])))
+    assert found.stability == pytest.approx(
+        float(gradient_stability([model[2].weight.grad, model[6].weight.grad]))
+    )
 
 
 def _state(model):

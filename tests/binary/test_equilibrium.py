@@ -33,7 +33,7 @@ class Plain(LightningModule):
         self.seen.append((float(error), float(gradient_stability(self.binary.weight.grad)), w))
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 5.0)  # signs change
+        return torch.optim.SGD(self.parameters(), 2.0)  # signs change
 
 
 def _train(callback, **how):

@@ -55,7 +55,7 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     sums = np.array(
         [[float(estimating_error(w, partial(reste_primitive, o=float(o)))) for o in POWERS] for w in weights]
     )
-    values = {
+    values: dict[str, float] = {
         "rises": int((errors[1:] > errors[:-1] + size).sum()),
         "worse": int((errors > errors[0] + size).sum()),
         "sums": int((np.diff(sums, axis=1) > SLACK * sums[:, 1:]).sum()),

@@ -32,10 +32,11 @@ MEASUREMENTS = 20  # of the equilibrium, along a run
 def images(name: str, split: str, count: int | None, side: int) -> tuple[Tensor, Tensor]:
     """The first `count` images as bytes, averaged down to `side`, and their labels. Split "validation": see `HELD_OUT`."""
     try:
-        found = load_images(name, "test" if split == "test" else "train", data_folder())
+        read = None if split == "validation" else count
+        found = load_images(name, "test" if split == "test" else "train", data_folder(), count=read)
     except FileNotFoundError as error:
         raise Missing(str(error)) from error
-    part = slice(-HELD_OUT, None) if split == "validation" else slice(count)
+    part = slice(-HELD_OUT, None) if split == "validation" else slice(None)
     pixels, labels = torch.from_numpy(found.images[part]), torch.from_numpy(found.labels[part])
     if side == pixels.shape[-1]:
         return pixels, labels
