@@ -16,6 +16,8 @@ from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional, surrogates
+    from .diagnosis import Diagnosis, diagnose
+    from .equilibrium import Equilibrium, EquilibriumCallback
     from .estimators import (
         DSQ,
         EDE,
@@ -35,8 +37,25 @@ if TYPE_CHECKING:
         make_estimator,
     )
     from .functional import binarize
+    from .indicators import (
+        dead_zone_share,
+        estimating_error,
+        estimating_error_rms,
+        flip_ratio,
+        gradient_stability,
+        gradient_stability_scale_free,
+        plateau_share,
+    )
     from .layers import BinaryConv1d, BinaryConv2d, BinaryConv3d, BinaryLinear
     from .lightning import PowerCallback
+    from .models import (
+        resnet18_cifar,
+        resnet18_imagenet,
+        resnet20,
+        resnet20_bireal,
+        resnet34_imagenet,
+        vgg_small,
+    )
     from .schedule import PowerSchedule
 
 _WHERE = {
@@ -47,8 +66,11 @@ _WHERE = {
     "BinaryLinear": "layers",
     "ClippedSTE": "estimators",
     "DSQ": "estimators",
+    "Diagnosis": "diagnosis",
     "EDE": "estimators",
     "ESTIMATORS": "estimators",
+    "Equilibrium": "equilibrium",
+    "EquilibriumCallback": "equilibrium",
     "Estimator": "estimators",
     "FDA": "estimators",
     "Polynomial": "estimators",
@@ -62,7 +84,21 @@ _WHERE = {
     "Swish": "estimators",
     "Tanh": "estimators",
     "binarize": "functional",
+    "dead_zone_share": "indicators",
+    "diagnose": "diagnosis",
+    "estimating_error": "indicators",
+    "estimating_error_rms": "indicators",
+    "flip_ratio": "indicators",
+    "gradient_stability": "indicators",
+    "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
+    "plateau_share": "indicators",
+    "resnet18_cifar": "models",
+    "resnet18_imagenet": "models",
+    "resnet20": "models",
+    "resnet20_bireal": "models",
+    "resnet34_imagenet": "models",
+    "vgg_small": "models",
 }
 _SUBMODULES = ("functional", "surrogates")
 
@@ -79,6 +115,9 @@ __all__ = [
     "BinaryConv3d",
     "BinaryLinear",
     "ClippedSTE",
+    "Diagnosis",
+    "Equilibrium",
+    "EquilibriumCallback",
     "Estimator",
     "Polynomial",
     "PowerCallback",
@@ -89,9 +128,23 @@ __all__ = [
     "Swish",
     "Tanh",
     "binarize",
+    "dead_zone_share",
+    "diagnose",
+    "estimating_error",
+    "estimating_error_rms",
+    "flip_ratio",
     "functional",
+    "gradient_stability",
+    "gradient_stability_scale_free",
     "make_estimator",
+    "plateau_share",
+    "resnet18_cifar",
+    "resnet18_imagenet",
+    "resnet20",
+    "resnet20_bireal",
+    "resnet34_imagenet",
     "surrogates",
+    "vgg_small",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, __all__, _WHERE, _SUBMODULES)

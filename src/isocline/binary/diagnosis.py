@@ -113,9 +113,9 @@ def diagnose(
         gradient = weight_grads.get(name, layer.weight.grad if loss is None else None)
         gradients += [] if gradient is None else [gradient]
         weight = _side(layer.weight_estimator, layer.weight, gradient, o_end)
-        estimator = layer.input_estimator
-        seen = estimator is not None and name in inputs
-        side = _side(estimator, inputs[name], input_grads.get(name), o_end) if seen else None
+        estimator, side = layer.input_estimator, None
+        if estimator is not None and name in inputs:
+            side = _side(estimator, inputs[name], input_grads.get(name), o_end)
         rows.append(LayerDiagnosis(name, weight, side))
     unmet = [name for name in layers if sample is not None and name not in inputs]
     notes = [f"not called on this sample: {', '.join(unmet)}"] if unmet else []

@@ -17,6 +17,8 @@ from isocline._core.checks import check_choice, check_number, wrong
 
 from . import functional as F
 from . import surrogates as S
+from .kernels.compiled import reste_slope
+from .kernels.elementwise import Slope, applies, binarised
 
 
 class Estimator(nn.Module):
@@ -35,7 +37,23 @@ class Estimator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``sign(x)`` in x's shape and dtype; raises TypeError for whole numbers, NaN stays NaN."""
+        if applies(x) and (slope := self.slope()) is not None:
+            return binarised(x, slope)
         return F.straight_through(x, self._there(), self._back, *self._sharpness())
+
+    def slope(self) -> Slope | None:
+        """What the CPU's kernels take the estimator for now; None if its way there is no sign, or its sharpness is learned."""
+        numbers = self._sharpness()
+        if self._there() not in _SIGNS.values() or any(
+            isinstance(n, nn.Parameter) for n in self.parameters()
+        ):
+            return None
+        return Slope(
+            self.zero,
+            self._back,
+            tuple(n.item() if isinstance(n, Tensor) else n for n in numbers),
+            self._loop,
+        )
 
     def surrogate(self, x: Tensor) -> Tensor:
         """The slope g(x) that stands for the derivative of the sign."""
@@ -59,6 +77,7 @@ class Estimator(nn.Module):
         return _SIGNS[self.zero]
 
     _back: Callable[..., Tensor]
+    _loop: Callable[..., None] | None = None
 
     def _set(self, **sharpness: float) -> None:
         with torch.no_grad():
@@ -107,6 +126,7 @@ class ReSTE(Estimator):
     t: Tensor
     m: Tensor
     _back = staticmethod(F.reste_surrogate)
+    _loop = staticmethod(reste_slope)
 
     def __init__(self, o: float = 1.0, t: float = 1.5, m: float = 0.1, *, zero: F.Zero = "one") -> None:
         check_number("o", o, least=1)
@@ -176,17 +196,17 @@ class EDE(Estimator):
     """IR-Net's error decay estimator: ``k tanh(t x)``, t from t_min to t_max along training, ``k = max(1/t, 1)``."""
 
     t: Tensor
+    _back = staticmethod(S.ede_surrogate)
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 10.0, *, zero: F.Zero = "one") -> None:
         self.t_min, self.t_max = _positive(t_min=t_min, t_max=t_max).values()
         super().__init__(zero=zero, t=self.t_min)
 
-    @staticmethod
-    def _back(x: Tensor, t: Tensor) -> Tensor:
-        return S.ede_surrogate(x, t, (1 / t).clamp(min=1))
+    def _sharpness(self) -> tuple[Tensor, ...]:
+        return self.t, (1 / self.t).clamp(min=1)
 
     def primitive(self, x: Tensor) -> Tensor:
-        return S.ede_primitive(x, self.t, (1 / self.t).clamp(min=1))
+        return S.ede_primitive(x, *self._sharpness())
 
     def advance(self, progress: float, o_end: float = 3.0) -> None:
         self._set(t=float(S.growth(progress, self.t_min, self.t_max)))
@@ -196,6 +216,7 @@ class RBNN(Estimator):
     """The rotated binary networks' estimator, sharpened as `EDE`; for activations t >= 1 and k = 1."""
 
     t: Tensor
+    _back = staticmethod(S.rbnn_surrogate)
 
     def __init__(
         self, t_min: float = 1e-2, t_max: float = 10.0, *, activation: bool = False, zero: F.Zero = "one"
@@ -203,10 +224,6 @@ class RBNN(Estimator):
         self.t_min, self.t_max = _positive(t_min=t_min, t_max=t_max).values()
         self.activation = activation
         super().__init__(zero=zero, t=max(self.t_min, 1.0) if activation else self.t_min)
-
-    @staticmethod
-    def _back(x: Tensor, t: Tensor, k: Tensor) -> Tensor:
-        return S.rbnn_surrogate(x, t, k)
 
     def _sharpness(self) -> tuple[Tensor, ...]:
         return self.t, torch.ones_like(self.t) if self.activation else (1 / self.t).clamp(min=1)

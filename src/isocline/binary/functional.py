@@ -74,7 +74,8 @@ def reste_surrogate(z: Tensor, o: Number, t: Number = 1.5, m: Number = 0.1) -> T
     a = z.abs()
     c = 1 / o - 1
     slope = a.clamp(min=m).clamp(max=t) ** c / o  # clamped: no dtype overflows near 0
-    return torch.where(a <= m, m**c, torch.where(a > t, 0.0, slope))
+    beyond = torch.where(a > t, 0.0, a)  # NaN stays NaN, whatever its power is
+    return torch.where(a <= m, m**c, torch.where(a <= t, slope, beyond))
 
 
 def reste_truncated(z: Tensor, o: Number, t: Number = 1.5, m: Number = 0.1) -> Tensor:

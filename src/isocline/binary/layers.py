@@ -18,6 +18,8 @@ from isocline._core.checks import check_choice, wrong
 
 from .estimators import Estimator, make_estimator
 from .functional import sign, weight_scale
+from .kernels.convolution import Window, convolved
+from .kernels.elementwise import Slope, applies
 
 SCALES = ("tensor", "none", "channel", "learnable")
 
@@ -78,18 +80,21 @@ class _Binary(nn.Module):
         """As torch's layer, with binary operands. In evaluation alpha multiplies the sums, which are whole and so exact."""
         if not x.is_floating_point():
             raise wrong("x", "a floating-point tensor", x, "convert it with .float()", error=TypeError)
-        b = x if self.input_estimator is None else self.input_estimator(x)
         w, alpha = self.weight_estimator(self.weight), self.scale()
         if alpha is None:
-            return self._product(b, w, self.bias)
+            return self._product(x, w, self.bias)
         if self.training or self.input_estimator is None:
-            return self._product(b, w * alpha, self.bias)
-        whole = self._product(b, w, None)
+            return self._product(x, w * alpha, self.bias)
+        whole = self._product(x, w, None)
         y = whole * self._per_output(alpha).to(whole.dtype)
         return y if self.bias is None else y + self._per_output(self.bias).to(whole.dtype)
 
-    def _product(self, b: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    def _product(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        """Torch's layer of ``sign(x)`` and the weight that is binary already."""
         raise NotImplementedError
+
+    def _bits(self, x: Tensor) -> Tensor:
+        return x if self.input_estimator is None else self.input_estimator(x)
 
     def _per_output(self, numbers: Tensor) -> Tensor:
         """A number for all, or one an output channel, in a shape that multiplies the output."""
@@ -117,12 +122,28 @@ class _BinaryConv(_Binary):
             raise wrong("pad_value", "0 for an input of real numbers", pad_value, "give an input_estimator")
         self.pad_value = int(pad_value)
 
-    def _product(self, b: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        if self.pad_value == 0:
-            return self._conv_forward(b, w, bias)  # type: ignore[attr-defined,no-any-return]
-        b = F.pad(b, self._reversed_padding_repeated_twice, value=self.pad_value)  # type: ignore[attr-defined]
+    def _product(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        slope, window = self._fused(x), self._window()
+        if slope is not None:
+            return convolved(x, w, bias, window, slope)
         convolve = (F.conv1d, F.conv2d, F.conv3d)[w.ndim - 3]
-        return convolve(b, w, bias, self.stride, 0, self.dilation, self.groups)
+        b = window.around(self._bits(x))
+        return convolve(b, w, bias, window.stride, window.padding, window.dilation, window.groups)
+
+    def _fused(self, x: Tensor) -> Slope | None:
+        """The input's estimator if sign and convolution can be one operation, and nobody watches in between."""
+        estimator = self.input_estimator
+        if estimator is None or estimator._forward_hooks or estimator._forward_pre_hooks:
+            return None
+        plain = applies(x) and self.weight.dtype == x.dtype and x.ndim == self.weight.ndim
+        return estimator.slope() if plain and not torch.is_autocast_enabled("cpu") else None
+
+    def _window(self) -> Window:
+        pads = tuple(self._reversed_padding_repeated_twice)  # type: ignore[attr-defined]
+        stride, dilation, groups = tuple(self.stride), tuple(self.dilation), self.groups
+        if self.pad_value == 0 and pads[::2] == pads[1::2]:
+            return Window(stride, pads[::-2], dilation, groups)
+        return Window(stride, (0,) * len(stride), dilation, groups, pads, float(self.pad_value))
 
     def _per_output(self, numbers: Tensor) -> Tensor:
         return numbers if numbers.ndim == 0 else numbers.reshape(-1, *(1,) * (self.weight.ndim - 2))
@@ -225,8 +246,8 @@ class BinaryLinear(_Binary, nn.Linear):
         nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
         self._binarised(estimator, input_estimator, scale, scale_grad)
 
-    def _product(self, b: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(b, w, bias)
+    def _product(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(self._bits(x), w, bias)
 
     def _per_output(self, numbers: Tensor) -> Tensor:
         return numbers if numbers.ndim == 0 else numbers.reshape(-1)

@@ -305,5 +305,6 @@ def _drawn(
             bound = 1 / math.sqrt(part.in_features)
             nn.init.uniform_(part.bias, -bound, bound, generator=generator)
         if isinstance(part, BinaryConv2d) and part.scale_mode == "learnable":
-            part.alpha.data.copy_(weight_scale(part.weight.detach(), "channel"))
+            means = weight_scale(part.weight.detach(), "channel")
+            part.alpha.data.copy_(means)  # type: ignore[arg-type]
     return model

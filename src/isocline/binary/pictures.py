@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isocline._core.checks import wrong
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -36,6 +38,8 @@ def draw_diagnosis(found: Diagnosis, ax: Axes | None = None) -> Axes:
 
 def draw_equilibrium(found: Equilibrium, ax: Axes | None = None) -> Any:
     """The path of training from error to spread, dark where it ends; without `ax` also both, and flips, over the steps."""
+    if not found.rows:
+        raise wrong("equilibrium", "at least one measured step", "none", "train, or lower `every`")
     if ax is not None:
         return _path(found, ax)
     import matplotlib.pyplot as plt

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from isocline._core.seeds import torch_generator
 from isocline.binary import models
 from isocline.binary.diagnosis import diagnose
-from isocline.binary.estimators import Estimator
 from isocline.datasets.images import load_images
 from isocline.training import Augment, Recipe, evaluate, fit
+from isocline.training.loader import as_images
 
 from ...claim import Measurement, Missing, data_folder
 
@@ -32,10 +32,11 @@ MEASUREMENTS = 20  # of the equilibrium, along a run
 def images(name: str, split: str, count: int | None, side: int) -> tuple[Tensor, Tensor]:
     """The first `count` images as bytes, averaged down to `side`, and their labels. Split "validation": see `HELD_OUT`."""
     try:
-        found = load_images(name, "test" if split == "test" else "train", data_folder())
+        read = None if split == "validation" else count
+        found = load_images(name, "test" if split == "test" else "train", data_folder(), count=read)
     except FileNotFoundError as error:
         raise Missing(str(error)) from error
-    part = slice(-HELD_OUT, None) if split == "validation" else slice(count)
+    part = slice(-HELD_OUT, None) if split == "validation" else slice(None)
     pixels, labels = torch.from_numpy(found.images[part]), torch.from_numpy(found.labels[part])
     if side == pixels.shape[-1]:
         return pixels, labels
@@ -57,12 +58,16 @@ def network(setting: dict[str, Any], generator: torch.Generator) -> nn.Sequentia
     )
 
 
+def settle(model: nn.Module, pixels: Tensor, batch_size: int) -> None:
+    """Take the batch norms' means and variances again, over these images: a short run ends before their running ones arrive."""
+    torch.optim.swa_utils.update_bn((as_images(batch) for batch in pixels.split(batch_size)), model)
+
+
 def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     """Train by the recipe, the sharpness growing step by step, and judge on the test images (or those held out)."""
     try:
         from isocline.binary.equilibrium import EquilibriumCallback
-        from lightning.pytorch import Callback
-
+        from isocline.binary.lightning import PowerCallback
         from isocline.training import Diverged
     except ImportError as error:
         raise Missing(str(error)) from error
@@ -73,19 +78,14 @@ def run(setting: dict[str, Any], seed: int, device: str) -> Measurement:
     steps = recipe.epochs * -(-len(train[1]) // recipe.batch_size)
     model = network(setting, torch_generator(seed))
     watch = EquilibriumCallback(max(1, steps // MEASUREMENTS))
-
-    class Sharpen(Callback):
-        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-            for part in model.modules():
-                if isinstance(part, Estimator):
-                    part.advance(trainer.global_step / steps, o_end)
-
     loss, diverged = float("nan"), False
     try:
-        callbacks = [Sharpen(), watch]
+        callbacks = [PowerCallback(o_end, every="step"), watch]
         loss = fit(model, train, recipe=recipe, callbacks=callbacks, device=device).metrics["loss"]
     except Diverged:
         diverged = True
+    if setting["norms"] and not diverged:
+        settle(model.cpu(), train[0][: setting["norms"]], recipe.batch_size)
     rows = watch.equilibrium.rows
     path = np.array([[r.step, r.error_rms, r.stability_scale_free, r.flips, r.stability] for r in rows])
     found = diagnose(model.cpu(), o_end=o_end)
