@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import functional, surrogates
+    from . import functional, packed, surrogates
     from .diagnosis import Diagnosis, diagnose
     from .equilibrium import Equilibrium, EquilibriumCallback
     from .estimators import (
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         resnet34_imagenet,
         vgg_small,
     )
+    from .packed import PackedModel, PackingWarning, export_onnx, pack
     from .schedule import PowerSchedule
 
 _WHERE = {
@@ -73,6 +74,8 @@ _WHERE = {
     "EquilibriumCallback": "equilibrium",
     "Estimator": "estimators",
     "FDA": "estimators",
+    "PackedModel": "packed",
+    "PackingWarning": "packed",
     "Polynomial": "estimators",
     "PowerCallback": "lightning",
     "PowerSchedule": "schedule",
@@ -88,10 +91,12 @@ _WHERE = {
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
     "estimating_error_rms": "indicators",
+    "export_onnx": "packed",
     "flip_ratio": "indicators",
     "gradient_stability": "indicators",
     "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
+    "pack": "packed",
     "plateau_share": "indicators",
     "resnet18_cifar": "models",
     "resnet18_imagenet": "models",
@@ -100,7 +105,7 @@ _WHERE = {
     "resnet34_imagenet": "models",
     "vgg_small": "models",
 }
-_SUBMODULES = ("functional", "surrogates")
+_SUBMODULES = ("functional", "packed", "surrogates")
 
 __all__ = [
     "DSQ",
@@ -119,6 +124,8 @@ __all__ = [
     "Equilibrium",
     "EquilibriumCallback",
     "Estimator",
+    "PackedModel",
+    "PackingWarning",
     "Polynomial",
     "PowerCallback",
     "PowerSchedule",
@@ -132,11 +139,14 @@ __all__ = [
     "diagnose",
     "estimating_error",
     "estimating_error_rms",
+    "export_onnx",
     "flip_ratio",
     "functional",
     "gradient_stability",
     "gradient_stability_scale_free",
     "make_estimator",
+    "pack",
+    "packed",
     "plateau_share",
     "resnet18_cifar",
     "resnet18_imagenet",
