@@ -31,7 +31,9 @@ class Compiled:
         self._each = window.outputs // window.groups
         self._weights = self._in_lanes(to_words(signs > 0).reshape(window.outputs, -1).T, np.uint32)
         words = words_for(window.inputs // window.groups)
-        self._weights = self._weights.reshape(len(self._weights), window.groups, -1, LANES).transpose(1, 2, 0, 3).ravel()
+        self._weights = (
+            self._weights.reshape(len(self._weights), window.groups, -1, LANES).transpose(1, 2, 0, 3).ravel()
+        )
         self._fill = np.zeros(words + LANES, np.uint32)
         self._fill[:words] = to_words(np.full(window.inputs // window.groups, window.pad_value == 1))
         self._limits = how if isinstance(how, Limits) else None
@@ -85,7 +87,9 @@ class Compiled:
 
     def _room(self) -> tuple[np.ndarray, ...]:
         lanes = self.window.groups * -(-self._each // LANES) * LANES
-        return cpu.room(self.window.taps * (len(self._fill) - LANES), lanes, 2 * words_for(self.window.outputs))
+        return cpu.room(
+            self.window.taps * (len(self._fill) - LANES), lanes, 2 * words_for(self.window.outputs)
+        )
 
     def _place(self, image: Three) -> tuple[np.ndarray, ...]:
         """Sizes, places and tables for images of one size; kept for the last few sizes."""
@@ -144,7 +148,9 @@ def bits_of(numbers: np.ndarray, channels_first: bool) -> Bits:
         words, pixels = made.flat[:-SLACK], D * H * W
         nan = shared(lambda i, j: cpu.signs_of_planes(flat, C, pixels, words, i, j), B, flat.size * 16)
     else:
-        nan = shared(lambda i, j: cpu.signs_of_pixels(flat, C, _halves(made), i, j), B * D * H * W, flat.size * 16)
+        nan = shared(
+            lambda i, j: cpu.signs_of_pixels(flat, C, _halves(made), i, j), B * D * H * W, flat.size * 16
+        )
     if any(nan):
         raise nan_found()
     return made
@@ -156,7 +162,10 @@ def shared(call: Callable[[int, int], bool], count: int, work: int) -> list[bool
     if threads <= 1 or work < ALONE:
         return [bool(call(0, count))]
     each = -(-count // threads)
-    return [bool(nan) for nan in _pool(threads).map(lambda i: call(i, min(i + each, count)), range(0, count, each))]
+    return [
+        bool(nan)
+        for nan in _pool(threads).map(lambda i: call(i, min(i + each, count)), range(0, count, each))
+    ]
 
 
 def _halves(bits: Bits) -> np.ndarray:

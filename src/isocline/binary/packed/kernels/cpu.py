@@ -65,7 +65,9 @@ def gather(acts, shape, group, fill, kinds_of, first, count, rows, pitch, kinds)
                 u = x * step - shape[14]
                 i = x
                 while i < stop:
-                    if together and inside and u >= 0 and u + Kx <= W:  # all columns are inside: one piece an output
+                    if (
+                        together and inside and u >= 0 and u + Kx <= W
+                    ):  # all columns are inside: one piece an output
                         many = min(stop - i, (W - Kx - u) // step + 1)
                         source = (base + u) * words
                         if run <= LANES:
@@ -146,7 +148,9 @@ some = eight if WIDE else two
 
 
 @inlined
-def strip(acts, weights, shape, fill, kinds_of, table, flips, want, first, count, rows, pitch, kinds, y, masks):
+def strip(
+    acts, weights, shape, fill, kinds_of, table, flips, want, first, count, rows, pitch, kinds, y, masks
+):
     """All channels of a strip: sums ``(count, lanes)`` in `y`, or bits ``(count, halves)`` in `masks`."""
     taps = shape[6] * shape[7] * shape[8]
     groups, words, outputs = shape[18], shape[19], shape[21]
@@ -159,7 +163,22 @@ def strip(acts, weights, shape, fill, kinds_of, table, flips, want, first, count
             for p in range(0, count, TOGETHER):
                 w, lane = block * length, block * LANES
                 some(
-                    rows, p * pitch, pitch, length, weights, w, want, table, kinds, p, lane, lanes, y, masks, halves, flip
+                    rows,
+                    p * pitch,
+                    pitch,
+                    length,
+                    weights,
+                    w,
+                    want,
+                    table,
+                    kinds,
+                    p,
+                    lane,
+                    lanes,
+                    y,
+                    masks,
+                    halves,
+                    flip,
                 )
     if groups > 1 and outputs % LANES:
         for p in range(count):
@@ -169,7 +188,9 @@ def strip(acts, weights, shape, fill, kinds_of, table, flips, want, first, count
 
 
 @inlined
-def strip_numbers(y, lanes, O, count, scale, bias, floor, a, b, fused, skip, has_skip, numbers, bits, has_bits, first, spare):
+def strip_numbers(
+    y, lanes, O, count, scale, bias, floor, a, b, fused, skip, has_skip, numbers, bits, has_bits, first, spare
+):
     """``a max(scale y + bias, floor) + b`` and what is skipped, and its signs; returns whether one of these was NaN."""
     halves = 2 * ((O + 31) // 32)
     nan = np.uint16(0)
@@ -211,8 +232,22 @@ def convolve(
     lanes = shape[18] * ((shape[21] + LANES - 1) // LANES) * LANES
     halves, pitch = 2 * ((O + 31) // 32), length + LANES
     has_skip, has_bits = skip.shape[0] > 0, bits.shape[0] > 0
-    there = (pointer(acts), pointer(weights), pointer(shape), pointer(fill), pointer(kinds_of), pointer(table), pointer(flips))
-    y_, kinds_, rows_, masks_, spare_ = pointer(y), pointer(kinds), pointer(rows), pointer(masks), pointer(spare)
+    there = (
+        pointer(acts),
+        pointer(weights),
+        pointer(shape),
+        pointer(fill),
+        pointer(kinds_of),
+        pointer(table),
+        pointer(flips),
+    )
+    y_, kinds_, rows_, masks_, spare_ = (
+        pointer(y),
+        pointer(kinds),
+        pointer(rows),
+        pointer(masks),
+        pointer(spare),
+    )
     maps = (pointer(scale), pointer(bias), floor, pointer(a), pointer(b), fused, pointer(skip), has_skip)
     sums_, bits_, numbers_ = pointer(sums), pointer(bits), pointer(numbers)
     nan = False

@@ -133,7 +133,9 @@ def at_most(typing, total, table, at):
 
     def build(context, builder, signature, arguments):
         total, table, at = arguments
-        limits = builder.load(_place(context, builder, _Only(signature.args[1]), (table, at), _VECTOR), align=4)
+        limits = builder.load(
+            _place(context, builder, _Only(signature.args[1]), (table, at), _VECTOR), align=4
+        )
         return _mask(builder, builder.icmp_signed("<=", total, limits))
 
     return types.uint16(counts, table, types.intp), build
@@ -173,7 +175,8 @@ def affine(typing, sums, at, channel, scale, bias, floor, a, b, fused):
     def build(context, builder, signature, arguments):
         def values(place, index, kind=_FLOATS):
             return builder.load(
-                _place(context, builder, _Only(signature.args[place]), (arguments[place], index), kind), align=4
+                _place(context, builder, _Only(signature.args[place]), (arguments[place], index), kind),
+                align=4,
             )
 
         at, channel, floor = arguments[1], arguments[2], _splat(builder, arguments[5])
@@ -279,7 +282,9 @@ class _Only:
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
+    return (
+        array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
+    )
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
