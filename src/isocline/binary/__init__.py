@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import functional, surrogates
+    from . import functional, packed, surrogates
     from .convert import ConstantInput, binarize_model
+    from .diagnosis import Diagnosis, diagnose
+    from .equilibrium import Equilibrium, EquilibriumCallback
     from .estimators import (
         DSQ,
         EDE,
@@ -36,8 +38,26 @@ if TYPE_CHECKING:
         make_estimator,
     )
     from .functional import binarize
+    from .indicators import (
+        dead_zone_share,
+        estimating_error,
+        estimating_error_rms,
+        flip_ratio,
+        gradient_stability,
+        gradient_stability_scale_free,
+        plateau_share,
+    )
     from .layers import BinaryConv1d, BinaryConv2d, BinaryConv3d, BinaryLinear
     from .lightning import PowerCallback
+    from .models import (
+        resnet18_cifar,
+        resnet18_imagenet,
+        resnet20,
+        resnet20_bireal,
+        resnet34_imagenet,
+        vgg_small,
+    )
+    from .packed import PackedModel, PackingWarning, export_onnx, pack
     from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
 
@@ -51,10 +71,15 @@ _WHERE = {
     "ConstantInput": "convert",
     "ClippedSTE": "estimators",
     "DSQ": "estimators",
+    "Diagnosis": "diagnosis",
     "EDE": "estimators",
     "ESTIMATORS": "estimators",
+    "Equilibrium": "equilibrium",
+    "EquilibriumCallback": "equilibrium",
     "Estimator": "estimators",
     "FDA": "estimators",
+    "PackedModel": "packed",
+    "PackingWarning": "packed",
     "Polynomial": "estimators",
     "PowerCallback": "lightning",
     "PowerSchedule": "schedule",
@@ -67,10 +92,26 @@ _WHERE = {
     "Tanh": "estimators",
     "binarize": "functional",
     "binarize_model": "convert",
-    "make_estimator": "estimators",
     "plan_binarization": "planning",
+    "dead_zone_share": "indicators",
+    "diagnose": "diagnosis",
+    "estimating_error": "indicators",
+    "estimating_error_rms": "indicators",
+    "export_onnx": "packed",
+    "flip_ratio": "indicators",
+    "gradient_stability": "indicators",
+    "gradient_stability_scale_free": "indicators",
+    "make_estimator": "estimators",
+    "pack": "packed",
+    "plateau_share": "indicators",
+    "resnet18_cifar": "models",
+    "resnet18_imagenet": "models",
+    "resnet20": "models",
+    "resnet20_bireal": "models",
+    "resnet34_imagenet": "models",
+    "vgg_small": "models",
 }
-_SUBMODULES = ("functional", "surrogates")
+_SUBMODULES = ("functional", "packed", "surrogates")
 
 __all__ = [
     "DSQ",
@@ -87,7 +128,12 @@ __all__ = [
     "BinaryLinear",
     "ClippedSTE",
     "ConstantInput",
+    "Diagnosis",
+    "Equilibrium",
+    "EquilibriumCallback",
     "Estimator",
+    "PackedModel",
+    "PackingWarning",
     "Polynomial",
     "PowerCallback",
     "PowerSchedule",
@@ -98,10 +144,27 @@ __all__ = [
     "Tanh",
     "binarize",
     "binarize_model",
+    "dead_zone_share",
+    "diagnose",
+    "estimating_error",
+    "estimating_error_rms",
+    "export_onnx",
+    "flip_ratio",
     "functional",
+    "gradient_stability",
+    "gradient_stability_scale_free",
     "make_estimator",
+    "pack",
+    "packed",
     "plan_binarization",
+    "plateau_share",
+    "resnet18_cifar",
+    "resnet18_imagenet",
+    "resnet20",
+    "resnet20_bireal",
+    "resnet34_imagenet",
     "surrogates",
+    "vgg_small",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, __all__, _WHERE, _SUBMODULES)
