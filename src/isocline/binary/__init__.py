@@ -16,6 +16,7 @@ from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional, surrogates
+    from .convert import ConstantInput, binarize_model
     from .diagnosis import Diagnosis, diagnose
     from .equilibrium import Equilibrium, EquilibriumCallback
     from .estimators import (
@@ -56,15 +57,18 @@ if TYPE_CHECKING:
         resnet34_imagenet,
         vgg_small,
     )
+    from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
 
 _WHERE = {
     "Arctan": "estimators",
+    "BinarizationPlan": "planning",
     "BinaryConv1d": "layers",
     "BinaryConv2d": "layers",
     "BinaryConv3d": "layers",
     "BinaryLinear": "layers",
     "ClippedSTE": "estimators",
+    "ConstantInput": "convert",
     "DSQ": "estimators",
     "Diagnosis": "diagnosis",
     "EDE": "estimators",
@@ -84,6 +88,7 @@ _WHERE = {
     "Swish": "estimators",
     "Tanh": "estimators",
     "binarize": "functional",
+    "binarize_model": "convert",
     "dead_zone_share": "indicators",
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
@@ -92,6 +97,7 @@ _WHERE = {
     "gradient_stability": "indicators",
     "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
+    "plan_binarization": "planning",
     "plateau_share": "indicators",
     "resnet18_cifar": "models",
     "resnet18_imagenet": "models",
@@ -110,11 +116,13 @@ __all__ = [
     "RBNN",
     "STE",
     "Arctan",
+    "BinarizationPlan",
     "BinaryConv1d",
     "BinaryConv2d",
     "BinaryConv3d",
     "BinaryLinear",
     "ClippedSTE",
+    "ConstantInput",
     "Diagnosis",
     "Equilibrium",
     "EquilibriumCallback",
@@ -128,6 +136,7 @@ __all__ = [
     "Swish",
     "Tanh",
     "binarize",
+    "binarize_model",
     "dead_zone_share",
     "diagnose",
     "estimating_error",
@@ -137,6 +146,7 @@ __all__ = [
     "gradient_stability",
     "gradient_stability_scale_free",
     "make_estimator",
+    "plan_binarization",
     "plateau_share",
     "resnet18_cifar",
     "resnet18_imagenet",
