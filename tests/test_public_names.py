@@ -15,6 +15,7 @@ MODULES = [
     "isocline",
     "isocline.binary",
     "isocline.binary.functional",
+    "isocline.binary.packed",
     "isocline.dynamics",
     "isocline.dynamics.analysis",
     "isocline.dynamics.functional",

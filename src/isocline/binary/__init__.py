@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import functional, surrogates
+    from . import functional, packed, surrogates
     from .convert import ConstantInput, binarize_model
     from .diagnosis import Diagnosis, diagnose
     from .equilibrium import Equilibrium, EquilibriumCallback
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         resnet34_imagenet,
         vgg_small,
     )
+    from .packed import PackedModel, PackingWarning, export_onnx, pack
     from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
 
@@ -77,6 +78,8 @@ _WHERE = {
     "EquilibriumCallback": "equilibrium",
     "Estimator": "estimators",
     "FDA": "estimators",
+    "PackedModel": "packed",
+    "PackingWarning": "packed",
     "Polynomial": "estimators",
     "PowerCallback": "lightning",
     "PowerSchedule": "schedule",
@@ -93,10 +96,12 @@ _WHERE = {
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
     "estimating_error_rms": "indicators",
+    "export_onnx": "packed",
     "flip_ratio": "indicators",
     "gradient_stability": "indicators",
     "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
+    "pack": "packed",
     "plan_binarization": "planning",
     "plateau_share": "indicators",
     "resnet18_cifar": "models",
@@ -106,7 +111,7 @@ _WHERE = {
     "resnet34_imagenet": "models",
     "vgg_small": "models",
 }
-_SUBMODULES = ("functional", "surrogates")
+_SUBMODULES = ("functional", "packed", "surrogates")
 
 __all__ = [
     "DSQ",
@@ -127,6 +132,8 @@ __all__ = [
     "Equilibrium",
     "EquilibriumCallback",
     "Estimator",
+    "PackedModel",
+    "PackingWarning",
     "Polynomial",
     "PowerCallback",
     "PowerSchedule",
@@ -141,11 +148,14 @@ __all__ = [
     "diagnose",
     "estimating_error",
     "estimating_error_rms",
+    "export_onnx",
     "flip_ratio",
     "functional",
     "gradient_stability",
     "gradient_stability_scale_free",
     "make_estimator",
+    "pack",
+    "packed",
     "plan_binarization",
     "plateau_share",
     "resnet18_cifar",

@@ -182,10 +182,25 @@ class Plan:
         self._say_what_follows(node, end)
 
     def _say_what_follows(self, node: fx.Node, end: fx.Node) -> None:
-        for user in end.users:
-            if user.op == "call_module" and written(user, self._module(user)) is None and user not in self.layers:
-                kind = type(self._module(user)).__name__
-                self.notes.append(f"{node.target}: feeds {user.target} ({kind}), which has no packed form; it stays float")
+        """Note the operations behind a layer that are run, but that no file or kernel knows."""
+        unknown = [
+            self._place(user)
+            for user in end.users
+            if user.op != "output" and not isinstance(self._module(user), BINARY) and self._written(user) is None
+        ]
+        if unknown:
+            what = " and ".join(dict.fromkeys(unknown))
+            self.notes.append(f"{node.target}: feeds {what}, which has no packed form; that part stays float")
+
+    def _place(self, node: fx.Node) -> str:
+        """The module that a node is or stands in, with its class."""
+        if node.op == "call_module":
+            return f"{node.target} ({type(self._module(node)).__name__})"
+        path, kind = list(node.meta.get("nn_module_stack", {"": ("", "model")}).values())[-1]
+        return f"{node.name} in {path or 'the model'} ({getattr(kind, '__name__', kind)})"
+
+    def _written(self, node: fx.Node) -> Any:
+        return written(node, self._module(node)) if node.op != "get_attr" else None
 
     def _links(self, node: fx.Node) -> list[fx.Node]:
         """The operations behind a layer, one after another, that work on each number by itself."""
@@ -229,13 +244,13 @@ class Plan:
             return user.args[0] is node and not user.kwargs
         if isinstance(self._module(user), POOLS):
             return not (self._module(user).ceil_mode or self._module(user).return_indices) and self._only_bits(user)
-        flat = (found := written(user, self._module(user))) is not None and found[0] == "flatten"
+        flat = (found := self._written(user)) is not None and found[0] == "flatten"
         linear = all(isinstance(self.layers.get(after), BinaryLinear) for after in user.users)
         return flat and linear and bool(user.users) and self._channels(node) > 0
 
     def _in_bits(self, node: fx.Node) -> bool:
         """Write a max pool or a flattening of bits; whether it was one."""
-        found = written(node, self._module(node)) if node.op != "get_attr" else None
+        found = self._written(node)
         if found is None or found[0] not in ("max_pool", "flatten") or not self._only_bits(node):
             return False
         source = node.args[0]
@@ -277,7 +292,7 @@ class Plan:
             if reason:
                 self.notes.append(f"{node.target}: {reason}; it stays float")
         else:
-            found = written(node, module)
+            found = self._written(node)
         if found is None:
             step = self._as_it_is(node, module)
         else:

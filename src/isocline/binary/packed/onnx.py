@@ -38,7 +38,7 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str], *, shape: Seq
         raise wrong("onnx", "the package onnx", "none", "pip install 'isocline[onnx]'", error=ImportError) from error
     graph = _Graph(onnx, packed)
     sizes = ["N", *(int(size) for size in shape)]
-    out = ["N", *packed(torch.zeros(1, *sizes[1:])).shape[1:]]  # a wrong shape is told here
+    out = ["N", *packed(torch.zeros(1, *sizes[1:], dtype=torch.float32)).shape[1:]]  # a wrong shape is told here
     kind = onnx.TensorProto.FLOAT
     made = onnx.helper.make_graph(
         graph.nodes,

@@ -111,5 +111,5 @@ def _norm(norm: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:
     a = np.float32(1) / np.sqrt(norm.running_var.numpy() + np.float32(norm.eps))  # NumPy rounds its root exactly
     if norm.weight is not None:
         a = a * norm.weight.detach().numpy()
-    b = norm(torch.zeros(1, M, *(1,) * axes)).reshape(M)  # at 0, torch gives its own b
+    b = norm(torch.zeros(1, M, *(1,) * axes, dtype=torch.float32)).reshape(M)  # at 0, torch gives its own b
     return a, b.detach().numpy().copy()
