@@ -54,7 +54,9 @@ def layer_calls(B: int = 32, C: int = 64, side: int = 32) -> dict[str, Callable[
     return {
         "packed, bits to bits": lambda: to_bits.to_bits(bits),
         "packed, bits to numbers, with a skip and bits": lambda: to_numbers.to_numbers(bits, numbers, True),
-        "packed, numbers (channels first) to bits": lambda: to_bits.to_bits(bits_of(planes, channels_first=True)),
+        "packed, numbers (channels first) to bits": lambda: to_bits.to_bits(
+            bits_of(planes, channels_first=True)
+        ),
         "packing alone": lambda: bits_of(planes, channels_first=True),
         "packed, NumPy": lambda: slow.to_bits(bits),
         "float32, channels first": conv(torch.contiguous_format),
@@ -82,13 +84,17 @@ def layer() -> str:
 def networks() -> str:
     rows = []
     torch.manual_seed(0)
-    for name, make, side in (("CIFAR ResNet-18", models.resnet18_cifar, 32), ("ImageNet ResNet-18", models.resnet18_imagenet, 224)):
+    for name, make, side in (
+        ("CIFAR ResNet-18", models.resnet18_cifar, 32),
+        ("ImageNet ResNet-18", models.resnet18_imagenet, 224),
+    ):
         binary, real = make().eval(), make(binary=False).eval()
         packed = pack(binary)
         for batch in (1, 32) if side == 32 else (1,):
             x = torch.randn(batch, 3, side, side)
             times = sides.take_turns(
-                {"packed": lambda x=x: packed(x), "real": inference(real, x), "binary": inference(binary, x)}, rounds=7
+                {"packed": lambda x=x: packed(x), "real": inference(real, x), "binary": inference(binary, x)},
+                rounds=7,
             )
             with torch.inference_mode():
                 exact = torch.equal(packed(x), binary(x))
@@ -96,8 +102,26 @@ def networks() -> str:
             judged = side == 32
             verdict = ("reached" if ratio.middle >= NETWORK else "**lost**") if judged else ""
             columns = [name, batch, *(ms(times[kind]) for kind in ("packed", "real", "binary"))]
-            rows.append([*columns, ratio.words(), f"≥ {NETWORK:g}" if judged else "", verdict, "yes" if exact else "**no**"])
-    columns = ["", "batch", "packed, ms", "float32 twin, ms", "binary, unpacked, ms", "twin / packed", "wanted", "", "to the bit"]
+            rows.append(
+                [
+                    *columns,
+                    ratio.words(),
+                    f"≥ {NETWORK:g}" if judged else "",
+                    verdict,
+                    "yes" if exact else "**no**",
+                ]
+            )
+    columns = [
+        "",
+        "batch",
+        "packed, ms",
+        "float32 twin, ms",
+        "binary, unpacked, ms",
+        "twin / packed",
+        "wanted",
+        "",
+        "to the bit",
+    ]
     words = "End to end, float stem, shortcuts and classifier included; results are compared with the unpacked binary network."
     return f"{words}\n\n{sides.table(columns, rows)}"
 
@@ -113,7 +137,10 @@ def inference(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 def disk() -> str:
     rows = []
     torch.manual_seed(0)
-    for name, make in (("CIFAR ResNet-18", models.resnet18_cifar), ("ImageNet ResNet-18", models.resnet18_imagenet)):
+    for name, make in (
+        ("CIFAR ResNet-18", models.resnet18_cifar),
+        ("ImageNet ResNet-18", models.resnet18_imagenet),
+    ):
         model = drawn(make()).eval()
         packed = pack(model)
         with tempfile.TemporaryDirectory() as folder:
@@ -126,8 +153,23 @@ def disk() -> str:
         real = sum(4 * parameter.numel() for parameter in model.parameters())
         ends = parts["float weights"] - shortcuts
         sizes = [parts["1-bit weights"], parts["limits and affine maps"], ends, shortcuts]
-        rows.append([name, *(f"{size / 1e6:.3f}" for size in sizes), f"{total / 1e6:.3f} = {total / 2**20:.3f} MiB", f"{real / 1e6:.1f}"])
-    columns = ["MB = 10^6 bytes", "1-bit weights", "limits, affine maps", "float first and last", "float 1x1 shortcuts", "on disk", "float32"]
+        rows.append(
+            [
+                name,
+                *(f"{size / 1e6:.3f}" for size in sizes),
+                f"{total / 1e6:.3f} = {total / 2**20:.3f} MiB",
+                f"{real / 1e6:.1f}",
+            ]
+        )
+    columns = [
+        "MB = 10^6 bytes",
+        "1-bit weights",
+        "limits, affine maps",
+        "float first and last",
+        "float 1x1 shortcuts",
+        "on disk",
+        "float32",
+    ]
     return sides.table(columns, rows)
 
 

@@ -48,17 +48,30 @@ def mlp() -> nn.Module:
 
 def flattened() -> nn.Module:
     """A map, pooled and flattened in bits, before a fully connected layer."""
-    conv = [BinaryConv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10), nn.MaxPool2d(3, stride=2, padding=1), nn.Dropout()]
+    conv = [
+        BinaryConv2d(3, 10, 3, padding=1),
+        nn.BatchNorm2d(10),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Dropout(),
+    ]
     return nn.Sequential(*conv, nn.Flatten(), BinaryLinear(10 * 4 * 3, 6), nn.BatchNorm1d(6))
 
 
 def signals() -> nn.Module:
-    first = [BinaryConv1d(4, 8, 5, stride=2, padding=3, dilation=2, groups=2, pad_value=1), nn.PReLU(), nn.BatchNorm1d(8)]
+    first = [
+        BinaryConv1d(4, 8, 5, stride=2, padding=3, dilation=2, groups=2, pad_value=1),
+        nn.PReLU(),
+        nn.BatchNorm1d(8),
+    ]
     return nn.Sequential(*first, BinaryConv1d(8, 6, 4, padding="same"), nn.ReLU(), nn.BatchNorm1d(6))
 
 
 def volumes() -> nn.Module:
-    first = [BinaryConv3d(2, 33, (2, 3, 3), padding=(1, 0, 1), pad_value=-1), nn.BatchNorm3d(33), nn.LeakyReLU()]
+    first = [
+        BinaryConv3d(2, 33, (2, 3, 3), padding=(1, 0, 1), pad_value=-1),
+        nn.BatchNorm3d(33),
+        nn.LeakyReLU(),
+    ]
     return nn.Sequential(*first, BinaryConv3d(33, 5, 2, groups=1), nn.BatchNorm3d(5))
 
 

@@ -58,7 +58,10 @@ print([name for name in names if f"isocline.binary.{{name}}" in sys.modules])
 
 def test_the_layout_is_the_one_that_is_written_down(tmp_path):
     """A reader of its own, from the description alone: signs, weights in bits, sums, limits."""
-    layer, norm = BinaryConv2d(5, 9, (3, 2), stride=2, padding=1, pad_value=-1, scale="channel"), nn.BatchNorm2d(9)
+    layer, norm = (
+        BinaryConv2d(5, 9, (3, 2), stride=2, padding=1, pad_value=-1, scale="channel"),
+        nn.BatchNorm2d(9),
+    )
     model = settled(nn.Sequential(layer, nn.ReLU(), norm, BinaryConv2d(9, 4, 1, scale="none")), (5, 7, 8))
     pack(model).save(tmp_path)
     config, arrays = load_folder(tmp_path)
@@ -67,11 +70,17 @@ def test_the_layout_is_the_one_that_is_written_down(tmp_path):
     weight = torch.from_numpy(rows * 2.0 - 1).permute(0, 3, 1, 2)
     assert torch.equal(weight, layer.binary_weight().double())
     x = torch.where(batch((5, 7, 8), 2) >= 0, 1.0, -1.0).double()
-    around = [size for i in (2, 1) for size in (first["window"]["before"][i], first["window"]["after"][i])] if "window" in first else None
+    around = (
+        [size for i in (2, 1) for size in (first["window"]["before"][i], first["window"]["after"][i])]
+        if "window" in first
+        else None
+    )
     assert around is None
     window = first["settings"]["window"]
     around = [size for i in (2, 1) for size in (window["before"][i], window["after"][i])]
-    y = torch.conv2d(nn.functional.pad(x, around, value=window["pad_value"]), weight, stride=window["stride"][1:])
+    y = torch.conv2d(
+        nn.functional.pad(x, around, value=window["pad_value"]), weight, stride=window["stride"][1:]
+    )
     flip = np.unpackbits(arrays["0/flip"], bitorder="little", count=9).astype(bool)
     limit = arrays["0/limit"]
     bits = (y.numpy() >= limit[:, None, None]) ^ flip[:, None, None]
@@ -84,7 +93,9 @@ def test_the_layout_is_the_one_that_is_written_down(tmp_path):
 
 def test_a_part_that_is_only_python_cannot_be_saved(tmp_path):
     model = settled(nn.Sequential(BinaryConv2d(3, 4, 1), nn.Softplus()), (3, 4, 4))
-    with pytest.raises(ValueError, match=r"packed: want operations that can be written down, got 1 \(Softplus\)"):
+    with pytest.raises(
+        ValueError, match=r"packed: want operations that can be written down, got 1 \(Softplus\)"
+    ):
         quietly(model).save(tmp_path)
 
 
@@ -121,14 +132,23 @@ def window(step, **values):
 
 FORGED = {
     "another kind": (lambda config, arrays: config.update(kind="a cake"), "is not a packed model"),
-    "a later version": (lambda config, arrays: config.update(version=2), "version 2, this reads 1; update isocline"),
+    "a later version": (
+        lambda config, arrays: config.update(version=2),
+        "version 2, this reads 1; update isocline",
+    ),
     "no steps": (without("steps"), "'steps'"),
     "no output": (without("output"), "'output'"),
     "steps of another kind": (lambda config, arrays: config.update(steps=[1]), "does not hold"),
     "an unknown operation": (lambda config, arrays: config["steps"][0].update(op="exec"), "op: want one of"),
-    "an input that nobody makes": (lambda config, arrays: config["steps"][0].update(inputs=["y"]), "not made"),
+    "an input that nobody makes": (
+        lambda config, arrays: config["steps"][0].update(inputs=["y"]),
+        "not made",
+    ),
     "a name twice": (lambda config, arrays: config["steps"][1].update(name="0"), "0"),
-    "an output that nobody makes": (lambda config, arrays: config.update(output="y"), "no step makes the output y"),
+    "an output that nobody makes": (
+        lambda config, arrays: config.update(output="y"),
+        "no step makes the output y",
+    ),
     "no weights": (lambda config, arrays: arrays.pop("0/weight"), "0/weight"),
     "weights too short": (replaced("0/weight", lambda a: a[:, 1:]), "weight is not (10, 4) bytes"),
     "weights of another type": (replaced("0/weight", lambda a: a.astype(np.float32)), "weight is not"),

@@ -42,7 +42,13 @@ def test_paddings_are_the_reference_vectors(vectors, backend, case):
     x, w, y = vectors["pad_x"], vectors["pad_w"], vectors[f"pad_{case}"]
     bits = from_signs(x.transpose(0, 2, 3, 1)[:, None])
     window = Window(
-        10, 5, kernel=(1, 3, 3), stride=(1, stride, stride), before=(0, 1, 1), after=(0, 1, 1), pad_value=pad_value
+        10,
+        5,
+        kernel=(1, 3, 3),
+        stride=(1, stride, stride),
+        before=(0, 1, 1),
+        after=(0, 1, 1),
+        pad_value=pad_value,
     )
     signs = w.transpose(0, 2, 3, 1)[:, None]
     found = SignConvolution(window, signs, backend=backend).sums(bits)
@@ -60,7 +66,9 @@ def convolutions(draw):
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     each, out = draw(st.sampled_from([1, 5, 32, 33, 70])), draw(st.sampled_from([1, 7, 16, 21]))
     geometry = [draw(part) for part in (small, small, small, edges, edges)]
-    window = Window(groups * each, groups * out, groups, *geometry, pad_value=draw(st.sampled_from([-1, 0, 1])))
+    window = Window(
+        groups * each, groups * out, groups, *geometry, pad_value=draw(st.sampled_from([-1, 0, 1]))
+    )
     image = tuple(
         max(size, d * (k - 1) + 1 - a - b, 1)
         for size, k, d, a, b in zip(draw(sizes), *(geometry[i] for i in (0, 2, 3, 4)), strict=True)
@@ -72,10 +80,18 @@ def by_torch(window, image, rng):
     """Signs, weights, and the convolution's exact result by PyTorch in float64."""
     x = rng.choice([-1, 1], (2, *image, window.inputs))
     w = rng.choice([-1, 1], (window.outputs, *window.kernel, window.inputs // window.groups))
-    around = [size for pair in zip(reversed(window.before), reversed(window.after), strict=True) for size in pair]
+    around = [
+        size for pair in zip(reversed(window.before), reversed(window.after), strict=True) for size in pair
+    ]
     padded = F.pad(torch.tensor(x).double().movedim(-1, 1), around, value=window.pad_value)
     y = F.conv3d(
-        padded, torch.tensor(w).double().movedim(-1, 1), None, window.stride, 0, window.dilation, window.groups
+        padded,
+        torch.tensor(w).double().movedim(-1, 1),
+        None,
+        window.stride,
+        0,
+        window.dilation,
+        window.groups,
     )
     return x, w, y.movedim(1, -1).numpy()
 
@@ -104,7 +120,11 @@ def test_any_window_is_a_convolution_and_backends_agree_to_the_bit(case):
 
 @given(st.integers(1, 3), st.integers(1, 70), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_signs_are_packed_from_either_layout(batch, channels, width, seed):
-    x = np.random.default_rng(seed).choice([-1.5, -0.0, 0.0, 2.0], (batch, channels, 1, 1, width)).astype(np.float32)
+    x = (
+        np.random.default_rng(seed)
+        .choice([-1.5, -0.0, 0.0, 2.0], (batch, channels, 1, 1, width))
+        .astype(np.float32)
+    )
     last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     found = [bits_of(last, b) for b in BACKENDS] + [bits_of(x, b, channels_first=True) for b in BACKENDS]
     for bits in found:
@@ -123,7 +143,9 @@ def test_rows_of_files_hold_bits_without_gaps(rows, n, seed):
     np.testing.assert_array_equal(from_rows(found, n), truths)
 
 
-floats = st.floats(-(2.0**60), 2.0**60, width=32).filter(lambda x: x == 0 or abs(x) > 2**-30)  # no product underflows
+floats = st.floats(-(2.0**60), 2.0**60, width=32).filter(
+    lambda x: x == 0 or abs(x) > 2**-30
+)  # no product underflows
 
 
 @given(st.lists(st.tuples(floats, floats, floats), min_size=1, max_size=50))
@@ -133,7 +155,10 @@ def test_fma_rounds_once(numbers):
     for one, got in zip(zip(x, a, b, strict=True), found, strict=True):
         exact = Fraction(float(one[0])) * Fraction(float(one[1])) + Fraction(float(one[2]))
         with np.errstate(over="ignore"):
-            around = [np.nextafter(got, -np.inf, dtype=np.float32), np.nextafter(got, np.inf, dtype=np.float32)]
+            around = [
+                np.nextafter(got, -np.inf, dtype=np.float32),
+                np.nextafter(got, np.inf, dtype=np.float32),
+            ]
         error = abs(Fraction(float(got)) - exact)
         assert all(error <= abs(Fraction(float(other)) - exact) for other in around if np.isfinite(other))
 
@@ -174,7 +199,9 @@ def test_a_nan_has_no_sign(backend, channels_first, place):
     given = x if channels_first else np.ascontiguousarray(np.moveaxis(x, 1, -1))
     with pytest.raises(ValueError, match="x: want activations that have a sign, got NaN"):
         bits_of(given, backend, channels_first=channels_first)
-    layer = SignConvolution(Window(1, 33), np.ones((33, 1, 1, 1, 1)), Affine(*[np.ones(33, np.float32)] * 4), backend)
+    layer = SignConvolution(
+        Window(1, 33), np.ones((33, 1, 1, 1, 1)), Affine(*[np.ones(33, np.float32)] * 4), backend
+    )
     skip = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     ones = from_signs(np.ones((2, 1, 1, 18, 1)))
     with pytest.raises(ValueError, match="got NaN"):
@@ -184,10 +211,17 @@ def test_a_nan_has_no_sign(backend, channels_first, place):
 
 @backends
 def test_wrong_calls_are_answered(backend):
-    layer = SignConvolution(Window(3, 2, kernel=(1, 3, 3)), np.ones((2, 1, 3, 3, 3)), Affine(*[np.ones(2, np.float32)] * 4), backend)
+    layer = SignConvolution(
+        Window(3, 2, kernel=(1, 3, 3)),
+        np.ones((2, 1, 3, 3, 3)),
+        Affine(*[np.ones(2, np.float32)] * 4),
+        backend,
+    )
     with pytest.raises(ValueError, match="x: want 3 channels, got 4"):
         layer.sums(from_signs(np.ones((1, 1, 5, 5, 4))))
-    with pytest.raises(ValueError, match=r"x: want an image of at least \(1, 3, 3\) after padding, got \(1, 2, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"x: want an image of at least \(1, 3, 3\) after padding, got \(1, 2, 5\)"
+    ):
         layer.sums(from_signs(np.ones((1, 1, 2, 5, 3))))
     with pytest.raises(ValueError, match=r"skip: want shape \(1, 1, 3, 3, 2\)"):
         layer.to_numbers(from_signs(np.ones((1, 1, 5, 5, 3))), np.ones((1, 1, 3, 3, 1), np.float32))

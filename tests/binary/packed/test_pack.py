@@ -33,7 +33,9 @@ def test_the_published_networks_to_the_bit(name, kind):
     packed = pack(model)
     same(model, packed, shape)
     layers = sum(isinstance(part, BinaryConv2d) for part in model.modules())
-    assert [step.op for step in packed.steps].count("bit_weights" if kind == "real inputs" else "convolution") == layers
+    assert [step.op for step in packed.steps].count(
+        "bit_weights" if kind == "real inputs" else "convolution"
+    ) == layers
     assert not packed.notes and not any(step.call for step in packed.steps)
 
 
@@ -109,7 +111,11 @@ STAY = {
         "0: feeds mean in 1 (Gated) and mul in 1 (Gated), which has no packed form; that part stays float",
     ),
     "a third value": (
-        lambda: [BinaryConv2d(3, 8, 3), nn.BatchNorm2d(8), BinaryConv2d(8, 4, 3, input_estimator=ReSTE(zero="zero"))],
+        lambda: [
+            BinaryConv2d(3, 8, 3),
+            nn.BatchNorm2d(8),
+            BinaryConv2d(8, 4, 3, input_estimator=ReSTE(zero="zero")),
+        ],
         "2: ReSTE gives its input more than two values; its sign(0) is a third value, zero='one' has two; it stays float",
     ),
     "a slope that turns": (
@@ -195,7 +201,10 @@ def test_a_layer_of_infinity_stays_float():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(1, 24, dtype=torch.float64), "x: want a batch of float32 on the CPU, got float64 on cpu, 2 axes"),
+        (
+            torch.zeros(1, 24, dtype=torch.float64),
+            "x: want a batch of float32 on the CPU, got float64 on cpu, 2 axes",
+        ),
         (torch.zeros(24, dtype=torch.float32), "got float32 on cpu, 1 axes"),
         ([[0.0] * 24], "got list"),
     ],

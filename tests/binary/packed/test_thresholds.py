@@ -40,7 +40,9 @@ def test_the_formula_gives_the_table_of_every_sum(seed, n):
     var, alpha = rng.uniform(0.1, 50, 8), rng.uniform(0.01, 2, 8) * rng.choice([-1, 1], 8)
     y = np.arange(-n, n + 1)
     table = gamma * (alpha * y[:, None] + bias - mean) / np.sqrt(var + 1e-5) + beta >= 0
-    np.testing.assert_array_equal(bits(batch_norm_limits(gamma, beta, mean, var, 1e-5, alpha=alpha, bias=bias), y), table)
+    np.testing.assert_array_equal(
+        bits(batch_norm_limits(gamma, beta, mean, var, 1e-5, alpha=alpha, bias=bias), y), table
+    )
 
 
 @given(st.integers(1, 9), st.lists(st.integers(-5, 6), min_size=1, max_size=9), st.integers(0, 2**32 - 1))
@@ -50,7 +52,10 @@ def test_any_table_with_one_change_has_a_limit_and_others_have_none(piece, where
     pieces = [(sums[i : i + piece], table[i : i + piece]) for i in range(0, len(sums), piece)]
     np.testing.assert_array_equal(bits(limits_of(iter(pieces)), sums), table)
     table[[4, 5, 6], 0] = [True, False, True]
-    assert limits_of(iter([(sums[i : i + piece], table[i : i + piece]) for i in range(0, len(sums), piece)])) is None
+    assert (
+        limits_of(iter([(sums[i : i + piece], table[i : i + piece]) for i in range(0, len(sums), piece)]))
+        is None
+    )
 
 
 def test_a_constant_sign_needs_no_sum():
@@ -60,7 +65,11 @@ def test_a_constant_sign_needs_no_sum():
 
 def layer_and_norm(kind, seed):
     generator = torch.Generator().manual_seed(seed)
-    layer = BinaryConv2d(5, 7, 3, bias=True, scale="channel") if kind == "conv" else BinaryLinear(45, 7, bias=True)
+    layer = (
+        BinaryConv2d(5, 7, 3, bias=True, scale="channel")
+        if kind == "conv"
+        else BinaryLinear(45, 7, bias=True)
+    )
     norm = nn.BatchNorm2d(7) if kind == "conv" else nn.BatchNorm1d(7)
     with torch.no_grad():
         for tensor in (norm.weight, norm.bias, norm.running_mean):

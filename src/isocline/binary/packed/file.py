@@ -83,7 +83,15 @@ def load(folder: str | os.PathLike[str], *, backend: str = "auto") -> PackedMode
     try:
         steps = [_step(saved, arrays) for saved in config["steps"]]
         return PackedModel(steps, config["input"], config["output"], notes=config["notes"], backend=backend)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise CheckpointError(f"{folder}: does not hold what a packed model must ({error})") from error
 
 

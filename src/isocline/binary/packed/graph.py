@@ -22,7 +22,14 @@ from .window import Window
 
 BINARY = (BinaryConv1d, BinaryConv2d, BinaryConv3d, BinaryLinear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-POINTWISE = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, *NORMS)  # each sum by itself, with the same rounding
+POINTWISE = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.PReLU,
+    *NORMS,
+)  # each sum by itself, with the same rounding
 RECTIFIERS = (torch.relu, F.relu, "relu", "relu_")
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 PROBE = (-torch.inf, -2.0, -1e-3, -1e-38, -0.0, 0.0, 1e-38, 1e-3, 2.0, torch.inf)
@@ -43,7 +50,9 @@ def traced(model: nn.Module) -> fx.Graph:
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     output = next(node for node in graph.nodes if node.op == "output")
     if len(inputs) != 1 or not isinstance(output.args[0], fx.Node):
-        raise wrong("model", "one tensor in and one out", f"{len(inputs)} in, {type(output.args[0]).__name__} out")
+        raise wrong(
+            "model", "one tensor in and one out", f"{len(inputs)} in, {type(output.args[0]).__name__} out"
+        )
     for node in graph.nodes:
         _check_in_place(model, node)
     for node in list(graph.nodes):
@@ -63,13 +72,17 @@ def _check_in_place(model: nn.Module, node: fx.Node) -> None:
     named = node.op == "call_method" and str(node.target).endswith("_")
     if (marked or named or node.target is operator.iadd) and len(node.all_input_nodes[0].users) > 1:
         do = "compute it out of place"
-        raise wrong("model", "tensors that stay as they are while they are used", f"{node.target} in place", do)
+        raise wrong(
+            "model", "tensors that stay as they are while they are used", f"{node.target} in place", do
+        )
 
 
 def why_not(layer: Any) -> str:
     """Why a binary layer cannot be packed, or nothing if it can."""
     probes = {"weight": layer.weight, "input": torch.tensor(PROBE, dtype=layer.weight.dtype)}
-    for (name, probe), estimator in zip(probes.items(), (layer.weight_estimator, layer.input_estimator), strict=True):
+    for (name, probe), estimator in zip(
+        probes.items(), (layer.weight_estimator, layer.input_estimator), strict=True
+    ):
         if probe.isnan().any():
             return f"its {name} is NaN"
         signs = torch.where(probe >= 0, 1.0, -1.0).to(probe.dtype)
@@ -89,7 +102,9 @@ class Plan:
         self.notes: list[str] = []
         self.layers: dict[fx.Node, Any] = {}  # nodes that take bits
         self._made: dict[fx.Node, str] = {}  # the value's name
-        self._waiting: dict[fx.Node, tuple[fx.Node, Step]] = {}  # convolutions that take a skip along, by their sum
+        self._waiting: dict[
+            fx.Node, tuple[fx.Node, Step]
+        ] = {}  # convolutions that take a skip along, by their sum
         for node in graph.nodes:
             layer = self._module(node)
             if isinstance(layer, BINARY) and layer.input_estimator is not None:
@@ -140,7 +155,9 @@ class Plan:
         if self._only_bits([node, *links][-1]):
             limits = limits_of(
                 (sums, numbers >= 0)
-                for sums, numbers in outcomes(layer, [self._call(link) for link in links], window.size, axes_of(layer))
+                for sums, numbers in outcomes(
+                    layer, [self._call(link) for link in links], window.size, axes_of(layer)
+                )
             )
             if limits is not None:
                 flip = np.packbits(limits.flip, bitorder="little")
@@ -149,7 +166,9 @@ class Plan:
                 self._emit([node, *links][-1], step, inputs)
                 self._made |= dict.fromkeys([node, *links], name)
                 return
-            self.notes.append(f"{node.target}: the sign behind {links[-1].target} is not one limit; that part stays float")
+            self.notes.append(
+                f"{node.target}: the sign behind {links[-1].target} is not one limit; that part stays float"
+            )
         self._with_numbers(node, layer, links, Step("convolution", name, inputs, common, arrays))
 
     def _with_numbers(self, node: fx.Node, layer: Any, links: list[fx.Node], step: Step) -> None:
@@ -158,7 +177,9 @@ class Plan:
         norm = self._module(links[relu]) if len(links) > relu else None
         norm = norm if isinstance(norm, NORMS) else None
         taken = links[: relu + (norm is not None)]
-        window = Window.from_dict({k: list(v) if isinstance(v, tuple) else v for k, v in step.settings["window"].items()})
+        window = Window.from_dict(
+            {k: list(v) if isinstance(v, tuple) else v for k, v in step.settings["window"].items()}
+        )
         how = affine_of(layer, relu, norm, window.size, axes_of(layer))
         if how is None:
             taken, relu = [], False
@@ -168,11 +189,20 @@ class Plan:
         end = [node, *taken][-1]
         after = self._skipping(end)
         arrays = dict(step.arrays)
-        for name, values, neutral in (("scale", how.scale, 1), ("bias", how.bias, 0), ("a", how.a, 1), ("b", how.b, 0)):
+        for name, values, neutral in (
+            ("scale", how.scale, 1),
+            ("bias", how.bias, 0),
+            ("a", how.a, 1),
+            ("b", how.b, 0),
+        ):
             if (values != neutral).any():
                 arrays[name] = values[:1] if (values == values[0]).all() else values
         takes_bits = any(user in self.layers for user in (after or end).users)
-        settings = step.settings | {"gives": "both" if takes_bits else "numbers", "relu": relu, "fused": how.fused}
+        settings = step.settings | {
+            "gives": "both" if takes_bits else "numbers",
+            "relu": relu,
+            "fused": how.fused,
+        }
         made = Step(step.op, step.name, step.inputs, settings, arrays)
         self._made |= dict.fromkeys([node, *taken], step.name)
         if after is None:
@@ -186,7 +216,9 @@ class Plan:
         unknown = [
             self._place(user)
             for user in end.users
-            if user.op != "output" and not isinstance(self._module(user), BINARY) and self._written(user) is None
+            if user.op != "output"
+            and not isinstance(self._module(user), BINARY)
+            and self._written(user) is None
         ]
         if unknown:
             what = " and ".join(dict.fromkeys(unknown))
@@ -218,7 +250,9 @@ class Plan:
         return self._rectifies(node) or (isinstance(module, POINTWISE) and fixed)
 
     def _rectifies(self, node: fx.Node) -> bool:
-        return node.target in RECTIFIERS if node.op != "call_module" else isinstance(self._module(node), nn.ReLU)
+        return (
+            node.target in RECTIFIERS if node.op != "call_module" else isinstance(self._module(node), nn.ReLU)
+        )
 
     def _call(self, node: fx.Node) -> Callable[[Tensor], Tensor]:
         return self._module(node) or torch.relu
@@ -228,7 +262,11 @@ class Plan:
         if len(end.users) != 1:
             return None
         (node,) = end.users
-        plain = node.target in (operator.add, operator.iadd, torch.add) and len(node.args) == 2 and not node.kwargs
+        plain = (
+            node.target in (operator.add, operator.iadd, torch.add)
+            and len(node.args) == 2
+            and not node.kwargs
+        )
         others = [arg for arg in node.args if arg is not end]
         fits = plain and len(others) == 1 and isinstance(others[0], fx.Node) and node not in self._waiting
         return node if fits else None
@@ -243,7 +281,9 @@ class Plan:
         if user in self.layers:
             return user.args[0] is node and not user.kwargs
         if isinstance(self._module(user), POOLS):
-            return not (self._module(user).ceil_mode or self._module(user).return_indices) and self._only_bits(user)
+            return not (
+                self._module(user).ceil_mode or self._module(user).return_indices
+            ) and self._only_bits(user)
         flat = (found := self._written(user)) is not None and found[0] == "flatten"
         linear = all(isinstance(self.layers.get(after), BinaryLinear) for after in user.users)
         return flat and linear and bool(user.users) and self._channels(node) > 0
@@ -259,8 +299,21 @@ class Plan:
                 return False
             step = Step("side_by_side", self._name(node), ())
         else:
-            sizes = {name: (*[int(name != "padding")] * (3 - len(v)), *v) for name, v in found[1].items() if name != "ceil_mode"}
-            window = Window(1, 1, 1, sizes["kernel"], sizes["stride"], sizes["dilation"], sizes["padding"], sizes["padding"])
+            sizes = {
+                name: (*[int(name != "padding")] * (3 - len(v)), *v)
+                for name, v in found[1].items()
+                if name != "ceil_mode"
+            }
+            window = Window(
+                1,
+                1,
+                1,
+                sizes["kernel"],
+                sizes["stride"],
+                sizes["dilation"],
+                sizes["padding"],
+                sizes["padding"],
+            )
             settings = {"window": window.to_dict(), "axes": len(found[1]["kernel"])}
             step = Step("largest", self._name(node), (), settings)
         self._emit(node, step, [self._made[source]])
@@ -278,7 +331,11 @@ class Plan:
             for name in ("out_channels", "num_features"):
                 if module is not None and hasattr(module, name):
                     return int(getattr(module, name))
-            if not (self._rectifies(node) or isinstance(module, (*POINTWISE, *POOLS)) or node.target is operator.add):
+            if not (
+                self._rectifies(node)
+                or isinstance(module, (*POINTWISE, *POOLS))
+                or node.target is operator.add
+            ):
                 return 0
             node = node.args[0]
         return 0

@@ -36,7 +36,9 @@ class PackedModel:
         self.steps, self.notes = tuple(steps), tuple(notes)
         self.input_name, self.output_name = input_name, output_name
         self._runs: list[Run] = [
-            _as_it_is(step, self.backend) if step.call else make(step.op, step.settings, step.arrays, self.backend)
+            _as_it_is(step, self.backend)
+            if step.call
+            else make(step.op, step.settings, step.arrays, self.backend)
             for step in self.steps
         ]
         self._last_use = self._check_names()
@@ -65,7 +67,9 @@ class PackedModel:
         for i, step in enumerate(self.steps):
             unknown = [name for name in step.inputs if name not in last]
             if unknown or step.name in last:
-                raise ValueError(f"step {step.name} takes {unknown or 'a name'} that is not made, or is made twice")
+                raise ValueError(
+                    f"step {step.name} takes {unknown or 'a name'} that is not made, or is made twice"
+                )
             last |= dict.fromkeys(step.inputs, i)
             last[step.name] = len(self.steps)
         if self.output_name not in last:
@@ -79,7 +83,13 @@ class PackedModel:
         for step in self.steps:
             for name, array in step.arrays.items():
                 bits = step.op in ("convolution", "bit_weights")
-                kind = "float weights" if not bits else "1-bit weights" if name == "weight" else "limits and affine maps"
+                kind = (
+                    "float weights"
+                    if not bits
+                    else "1-bit weights"
+                    if name == "weight"
+                    else "limits and affine maps"
+                )
                 found[kind] += array.nbytes
         return found
 
@@ -92,7 +102,9 @@ class PackedModel:
     def __repr__(self) -> str:
         bitwise = sum(step.op == "convolution" for step in self.steps)
         kib = sum(self.sizes().values()) / 1024
-        return f"PackedModel({bitwise} layers on bits, {len(self.steps) - bitwise} other steps, {kib:.0f} KiB)"
+        return (
+            f"PackedModel({bitwise} layers on bits, {len(self.steps) - bitwise} other steps, {kib:.0f} KiB)"
+        )
 
 
 def _as_it_is(step: Step, backend: str) -> Run:

@@ -35,10 +35,15 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str], *, shape: Seq
     try:
         import onnx
     except ImportError as error:
-        raise wrong("onnx", "the package onnx", "none", "pip install 'isocline[onnx]'", error=ImportError) from error
+        raise wrong(
+            "onnx", "the package onnx", "none", "pip install 'isocline[onnx]'", error=ImportError
+        ) from error
     graph = _Graph(onnx, packed)
     sizes = ["N", *(int(size) for size in shape)]
-    out = ["N", *packed(torch.zeros(1, *sizes[1:], dtype=torch.float32)).shape[1:]]  # a wrong shape is told here
+    out = [
+        "N",
+        *packed(torch.zeros(1, *sizes[1:], dtype=torch.float32)).shape[1:],
+    ]  # a wrong shape is told here
     kind = onnx.TensorProto.FLOAT
     made = onnx.helper.make_graph(
         graph.nodes,
@@ -75,7 +80,9 @@ class _Graph:
 
     def node(self, kind: str, inputs: Sequence[str], name: str, **settings: Any) -> str:
         """Add a node; returns its output's name."""
-        self.nodes.append(self._onnx.helper.make_node(kind, list(inputs), [name], name=f"{name}:{kind}", **settings))
+        self.nodes.append(
+            self._onnx.helper.make_node(kind, list(inputs), [name], name=f"{name}:{kind}", **settings)
+        )
         return name
 
     def constant(self, name: str, values: Any) -> str:
@@ -96,7 +103,9 @@ class _Graph:
             return name
         if name not in self._signs:
             positive = self.node("GreaterOrEqual", [name, self.number(0)], f"{name}:positive")
-            self._signs[name] = self.node("Where", [positive, self.number(1), self.number(-1)], f"{name}:sign")
+            self._signs[name] = self.node(
+                "Where", [positive, self.number(1), self.number(-1)], f"{name}:sign"
+            )
         return self._signs[name]
 
     def cast(self, name: str, kind: str) -> str:
@@ -107,7 +116,9 @@ class _Graph:
         """Weights as int8, cast: ``(M, C / groups, *kernel)``, or ``(C taps, M)`` for a fully connected layer."""
         signs = np.moveaxis(weight_signs(window, step.arrays["weight"]), -1, 1)
         M = window.outputs
-        signs = signs.reshape(M, signs.shape[1], *window.kernel[3 - axes :]) if axes else signs.reshape(M, -1).T
+        signs = (
+            signs.reshape(M, signs.shape[1], *window.kernel[3 - axes :]) if axes else signs.reshape(M, -1).T
+        )
         return self.cast(self.constant(f"{step.name}:weight", signs), "FLOAT")
 
 
@@ -147,7 +158,9 @@ def _convolution(graph: _Graph, step: Step) -> str:
         above = np.where(from_rows(step.arrays["flip"].reshape(1, -1), M)[0], -1, 1).astype(np.float32)
         limit = per_channel("limit", step.arrays["limit"].astype(np.float32))
         reached = graph.node("GreaterOrEqual", [value, limit], f"{name}:reached")
-        return graph.node("Where", [reached, per_channel("above", above), per_channel("below", -above)], f"{name}:bits")
+        return graph.node(
+            "Where", [reached, per_channel("above", above), per_channel("below", -above)], f"{name}:bits"
+        )
     for key, kind in (("scale", "Mul"), ("bias", "Add")):
         if key in step.arrays:
             value = graph.node(kind, [value, per_channel(key, step.arrays[key])], f"{name}:{kind}")
@@ -168,20 +181,33 @@ def _bit_weights(graph: _Graph, step: Step) -> str:
     weight = graph.signs_as_weights(step, window, axes)
     if "scale" in step.arrays:
         scale = step.arrays["scale"].reshape(-1, *(1,) * (axes + 1)) if axes else step.arrays["scale"]
-        weight = graph.node("Mul", [weight, graph.constant(f"{step.name}:scale", scale)], f"{step.name}:scaled")
+        weight = graph.node(
+            "Mul", [weight, graph.constant(f"{step.name}:scale", scale)], f"{step.name}:scaled"
+        )
     if axes:
-        return _conv(graph, step, weight, _geometry(window, axes) | {"pads": [*window.before[3 - axes :], *window.after[3 - axes :]]})
+        return _conv(
+            graph,
+            step,
+            weight,
+            _geometry(window, axes) | {"pads": [*window.before[3 - axes :], *window.after[3 - axes :]]},
+        )
     value = graph.node("MatMul", [step.inputs[0], weight], f"{step.name}:product")
     if "bias" not in step.arrays:
         return value
-    return graph.node("Add", [value, graph.constant(f"{step.name}:bias", step.arrays["bias"])], f"{step.name}:sum")
+    return graph.node(
+        "Add", [value, graph.constant(f"{step.name}:bias", step.arrays["bias"])], f"{step.name}:sum"
+    )
 
 
 def _conv(graph: _Graph, step: Step, weight: str = "", settings: dict[str, Any] | None = None) -> str:
     s = step.settings
     if settings is None:
         padding = s["padding"]
-        how = {"auto_pad": "SAME_UPPER" if padding == "same" else "VALID"} if isinstance(padding, str) else {"pads": padding * 2}
+        how = (
+            {"auto_pad": "SAME_UPPER" if padding == "same" else "VALID"}
+            if isinstance(padding, str)
+            else {"pads": padding * 2}
+        )
         settings = {"strides": s["stride"], "dilations": s["dilation"], "group": s["groups"]} | how
         weight = graph.constant(f"{step.name}:weight", step.arrays["weight"])
     bias = [graph.constant(f"{step.name}:bias", step.arrays["bias"])] if "bias" in step.arrays else []
@@ -193,14 +219,18 @@ def _linear(graph: _Graph, step: Step) -> str:
     value = graph.node("MatMul", [step.inputs[0], weight], f"{step.name}:product")
     if "bias" not in step.arrays:
         return value
-    return graph.node("Add", [value, graph.constant(f"{step.name}:bias", step.arrays["bias"])], f"{step.name}:sum")
+    return graph.node(
+        "Add", [value, graph.constant(f"{step.name}:bias", step.arrays["bias"])], f"{step.name}:sum"
+    )
 
 
 def _batch_norm(graph: _Graph, step: Step) -> str:
     size = len(step.arrays["mean"])
     given = {"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)} | step.arrays
     names = [graph.constant(f"{step.name}:{key}", given[key]) for key in ("weight", "bias", "mean", "var")]
-    return graph.node("BatchNormalization", [*step.inputs, *names], f"{step.name}:norm", epsilon=step.settings["eps"])
+    return graph.node(
+        "BatchNormalization", [*step.inputs, *names], f"{step.name}:norm", epsilon=step.settings["eps"]
+    )
 
 
 def _largest(graph: _Graph, step: Step) -> str:
@@ -215,8 +245,17 @@ def _largest(graph: _Graph, step: Step) -> str:
 def _pool(kind: str) -> Callable[[_Graph, Step], str]:
     def write(graph: _Graph, step: Step) -> str:
         s = step.settings
-        settings = {"kernel_shape": s["kernel"], "strides": s["stride"], "pads": s["padding"] * 2, "ceil_mode": int(s["ceil_mode"])}
-        settings |= {"dilations": s["dilation"]} if kind == "MaxPool" else {"count_include_pad": int(s["count_include_pad"])}
+        settings = {
+            "kernel_shape": s["kernel"],
+            "strides": s["stride"],
+            "pads": s["padding"] * 2,
+            "ceil_mode": int(s["ceil_mode"]),
+        }
+        settings |= (
+            {"dilations": s["dilation"]}
+            if kind == "MaxPool"
+            else {"count_include_pad": int(s["count_include_pad"])}
+        )
         return graph.node(kind, step.inputs, f"{step.name}:pool", **settings)
 
     return write
@@ -230,7 +269,12 @@ def _adaptive(graph: _Graph, step: Step) -> str | None:
 
 def _slice(graph: _Graph, step: Step) -> str:
     steps = np.array(step.settings["steps"], np.int64)
-    parts = {"starts": steps * 0, "ends": np.full(len(steps), FAR), "axes": np.arange(len(steps)), "steps": steps}
+    parts = {
+        "starts": steps * 0,
+        "ends": np.full(len(steps), FAR),
+        "axes": np.arange(len(steps)),
+        "steps": steps,
+    }
     names = [graph.constant(f"{step.name}:{key}", values.astype(np.int64)) for key, values in parts.items()]
     return graph.node("Slice", [*step.inputs, *names], f"{step.name}:slice")
 
@@ -242,7 +286,9 @@ def _pad(graph: _Graph, step: Step) -> str:
 
 
 def _hardtanh(graph: _Graph, step: Step) -> str:
-    limits = [graph.constant(f"{step.name}:{key}", np.float32(step.settings[key])) for key in ("least", "most")]
+    limits = [
+        graph.constant(f"{step.name}:{key}", np.float32(step.settings[key])) for key in ("least", "most")
+    ]
     return graph.node("Clip", [*step.inputs, *limits], f"{step.name}:clip")
 
 
@@ -256,7 +302,9 @@ def _prelu(graph: _Graph, step: Step) -> str | None:
 WRITERS: dict[str, Callable[[_Graph, Step], str | None]] = {
     "convolution": _convolution,
     "largest": _largest,
-    "side_by_side": lambda graph, step: graph.node("Flatten", [graph.sign(step.inputs[0])], f"{step.name}:flat"),
+    "side_by_side": lambda graph, step: graph.node(
+        "Flatten", [graph.sign(step.inputs[0])], f"{step.name}:flat"
+    ),
     "bit_weights": _bit_weights,
     "conv": _conv,
     "linear": _linear,

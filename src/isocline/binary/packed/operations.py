@@ -52,7 +52,9 @@ def convolution(settings: dict[str, Any], arrays: Arrays, backend: str) -> Run:
     window, gives, axes = Window.from_dict(settings["window"]), settings["gives"], settings["axes"]
     if gives not in ("bits", "numbers", "both") or axes not in (0, 1, 2, 3):
         raise ValueError(f"a convolution that gives {gives!r} along {axes!r} axes")
-    kernel = SignConvolution(window, weight_signs(window, arrays["weight"]), _ending(window, settings, arrays), backend)
+    kernel = SignConvolution(
+        window, weight_signs(window, arrays["weight"]), _ending(window, settings, arrays), backend
+    )
 
     def run(x: Value, skip: Value | None = None) -> Value:
         bits = _seen(x.bits(), window, axes)
@@ -145,7 +147,10 @@ def _pad(x: Any, *, edges: list[list[int]]) -> Any:
     return F.pad(x, [size for edge in reversed(edges) for size in edge])
 
 
-EITHER: dict[str, Callable[..., Any]] = {"slice": _slice, "pad": _pad}  # no arithmetic: in whichever layout is there
+EITHER: dict[str, Callable[..., Any]] = {
+    "slice": _slice,
+    "pad": _pad,
+}  # no arithmetic: in whichever layout is there
 
 
 def _either(function: Callable[..., Any], settings: dict[str, Any]) -> Run:

@@ -46,7 +46,10 @@ def _check_float32(model: nn.Module) -> None:
     for path, part in model.named_modules():
         if isinstance(part, Estimator):  # its sharpness is float64 whatever the model is
             continue
-        for name, tensor in [*part.named_parameters(path, recurse=False), *part.named_buffers(path, recurse=False)]:
+        for name, tensor in [
+            *part.named_parameters(path, recurse=False),
+            *part.named_buffers(path, recurse=False),
+        ]:
             if tensor.is_floating_point() and tensor.dtype != torch.float32:
                 got = f"{name} in {str(tensor.dtype).removeprefix('torch.')}"
                 raise wrong("model", "float32 parameters", got, "call model.float()")

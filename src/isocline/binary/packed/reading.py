@@ -19,7 +19,14 @@ from .window import Three, Window
 
 Written = tuple[str, dict[str, Any], dict[str, Tensor | None]]  # operation, settings, arrays
 
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)  # in evaluation
+NOTHING = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+)  # in evaluation
 
 
 def written(node: fx.Node, module: nn.Module | None) -> Written | None:

@@ -101,14 +101,18 @@ def affine_of(layer: Any, relu: bool, norm: nn.Module | None, size: int, axes: i
     links = [*([torch.relu] if relu else []), *([norm] if norm is not None else [])]
     for fused in (True, False):
         how = Affine(scale_of, bias_of, a, b, 0.0 if relu else -np.inf, fused)
-        if all(np.array_equal(affine(sums[:, None], how), y) for sums, y in outcomes(layer, links, size, axes)):
+        if all(
+            np.array_equal(affine(sums[:, None], how), y) for sums, y in outcomes(layer, links, size, axes)
+        ):
             return how
     return None
 
 
 def _norm(norm: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:
     M = len(norm.running_mean)
-    a = np.float32(1) / np.sqrt(norm.running_var.numpy() + np.float32(norm.eps))  # NumPy rounds its root exactly
+    a = np.float32(1) / np.sqrt(
+        norm.running_var.numpy() + np.float32(norm.eps)
+    )  # NumPy rounds its root exactly
     if norm.weight is not None:
         a = a * norm.weight.detach().numpy()
     b = norm(torch.zeros(1, M, *(1,) * axes, dtype=torch.float32)).reshape(M)  # at 0, torch gives its own b

@@ -49,13 +49,25 @@ class Window:
         return sizes[0], sizes[1], sizes[2]
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("inputs", "outputs", "groups", "kernel", "stride", "dilation", "before", "after", "pad_value")
+        names = (
+            "inputs",
+            "outputs",
+            "groups",
+            "kernel",
+            "stride",
+            "dilation",
+            "before",
+            "after",
+            "pad_value",
+        )
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Window:
         """Read back; raises ValueError for sizes that no convolution has."""
-        given = {name: _three(name, value) if isinstance(value, list) else value for name, value in saved.items()}
+        given = {
+            name: _three(name, value) if isinstance(value, list) else value for name, value in saved.items()
+        }
         found = cls(**given)
         sizes = (found.inputs, found.outputs, found.groups, *found.kernel, *found.stride, *found.dilation)
         if not all(type(size) is int and 1 <= size < 1 << 24 for size in sizes):

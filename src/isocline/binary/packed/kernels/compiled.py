@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from ..bits import SLACK, WORD, Bits, empty_bits, to_words, words_for
-from ..epilogue import NEVER, Affine, Limits
+from ..epilogue import Affine, Limits
 from ..window import Three, Window, best_sums
-from . import cpu, nan_found
+from . import cpu, nan_found, reference
 from .lanes import LANES
 
 ALONE = 1 << 24  # bits compared, below which a second thread costs more than it brings
@@ -31,12 +31,14 @@ class Compiled:
         self._each = window.outputs // window.groups
         self._weights = self._in_lanes(to_words(signs > 0).reshape(window.outputs, -1).T, np.uint32)
         words = words_for(window.inputs // window.groups)
-        self._weights = self._weights.reshape(len(self._weights), window.groups, -1, LANES).transpose(1, 2, 0, 3).ravel()
+        self._weights = (
+            self._weights.reshape(len(self._weights), window.groups, -1, LANES).transpose(1, 2, 0, 3).ravel()
+        )
         self._fill = np.zeros(words + LANES, np.uint32)
         self._fill[:words] = to_words(np.full(window.inputs // window.groups, window.pad_value == 1))
-        limit, flip = (how.limit, how.flip) if isinstance(how, Limits) else (_WHOLE, _WHOLE)
-        self._limits = _padded(limit, NEVER, np.int32)
-        self._flips = np.packbits(_padded(flip, 0, bool), bitorder="little").view("<u2").astype(np.uint16)
+        self._limits = how if isinstance(how, Limits) else None
+        flip = _padded(how.flip if isinstance(how, Limits) else _WHOLE, 0, bool)
+        self._flips = np.packbits(flip, bitorder="little").view("<u2").astype(np.uint16)
         self._affine = self._map(how if isinstance(how, Affine) else None)
         self._placed: dict[Three, tuple[np.ndarray, ...]] = {}
 
@@ -46,6 +48,9 @@ class Compiled:
         return found
 
     def to_bits(self, bits: Bits, shape: tuple[int, int, int, int]) -> Bits:
+        if self.window.groups > 1 and self._each % LANES:  # a group's bits begin inside a block
+            assert self._limits is not None
+            return reference.to_bits(self.sums(bits, shape), self._limits)
         made = empty_bits(shape, self.window.outputs)
         self._run(bits, shape, cpu.BITS, made=_halves(made))
         return made
@@ -72,15 +77,22 @@ class Compiled:
         numbers: np.ndarray = _FLOATS,
         skip: np.ndarray = _FLOATS,
     ) -> bool:
-        geometry, places, best = self._place(bits.shape[1:])
-        given = (self._regrouped(bits), self._weights, geometry, self._fill, places, best, want)
-        rest = (self._limits, self._flips, *self._affine, skip, sums, made, numbers)
+        geometry, places, best, most = self._place(bits.shape[1:])
+        table = most if want == cpu.BITS else best
+        given = (self._regrouped(bits), self._weights, geometry, self._fill, places, table, self._flips, want)
+        rest = (*self._affine, skip, sums, made, numbers)
         count = int(np.prod(shape[:4]))
         work = count * self.window.size * self.window.outputs
-        return any(shared(lambda first, last: cpu.convolve(*given, *rest, first, last), count, work))
+        return any(shared(lambda i, j: cpu.convolve(*given, *rest, *self._room(), i, j), count, work))
+
+    def _room(self) -> tuple[np.ndarray, ...]:
+        lanes = self.window.groups * -(-self._each // LANES) * LANES
+        return cpu.room(
+            self.window.taps * (len(self._fill) - LANES), lanes, 2 * words_for(self.window.outputs)
+        )
 
     def _place(self, image: Three) -> tuple[np.ndarray, ...]:
-        """Sizes, places and the table of best sums for images of one size; kept for the last few sizes."""
+        """Sizes, places and tables for images of one size; kept for the last few sizes."""
         if image not in self._placed:
             while len(self._placed) >= 8:
                 self._placed.pop(next(iter(self._placed)))
@@ -88,9 +100,17 @@ class Compiled:
             groups, inputs = w.groups, w.inputs // w.groups
             sizes = (*image, *w.outside(image), *w.kernel, *w.stride, *w.before, *w.dilation)
             geometry = np.array([*sizes, groups, words_for(inputs), inputs, self._each], np.int64)
-            table = self._in_lanes(places[1], np.int32).ravel()
-            self._placed[image] = geometry, np.concatenate(places[0]).astype(np.int32), table
+            best = self._in_lanes(places[1], np.int32)
+            rows = (np.concatenate(places[0]) * best.shape[1]).astype(np.int64)
+            self._placed[image] = geometry, rows, best.ravel(), self._most(places[1])
         return self._placed[image]
+
+    def _most(self, best: np.ndarray) -> np.ndarray:
+        """``best - 2 differing >= limit`` as the most bits that may differ; -1, which none are, where no channel is."""
+        if self._limits is None:
+            return _WHOLE
+        most = np.maximum((best.astype(np.int64) - self._limits.limit) // 2, -1)
+        return (self._in_lanes(most + 1, np.int64) - 1).astype(np.int32).ravel()
 
     def _shape(self) -> tuple[int, ...]:
         return (self.window.outputs, *self.window.kernel, self.window.inputs // self.window.groups)
@@ -128,7 +148,9 @@ def bits_of(numbers: np.ndarray, channels_first: bool) -> Bits:
         words, pixels = made.flat[:-SLACK], D * H * W
         nan = shared(lambda i, j: cpu.signs_of_planes(flat, C, pixels, words, i, j), B, flat.size * 16)
     else:
-        nan = shared(lambda i, j: cpu.signs_of_pixels(flat, C, _halves(made), i, j), B * D * H * W, flat.size * 16)
+        nan = shared(
+            lambda i, j: cpu.signs_of_pixels(flat, C, _halves(made), i, j), B * D * H * W, flat.size * 16
+        )
     if any(nan):
         raise nan_found()
     return made
@@ -140,7 +162,10 @@ def shared(call: Callable[[int, int], bool], count: int, work: int) -> list[bool
     if threads <= 1 or work < ALONE:
         return [bool(call(0, count))]
     each = -(-count // threads)
-    return [bool(nan) for nan in _pool(threads).map(lambda i: call(i, min(i + each, count)), range(0, count, each))]
+    return [
+        bool(nan)
+        for nan in _pool(threads).map(lambda i: call(i, min(i + each, count)), range(0, count, each))
+    ]
 
 
 def _halves(bits: Bits) -> np.ndarray:

@@ -15,7 +15,7 @@ from .lanes import (
     LANES,
     WIDE,
     affine,
-    at_least,
+    at_most,
     differing,
     load,
     load_numbers,
@@ -23,6 +23,7 @@ from .lanes import (
     not_negative,
     nothing,
     plus,
+    pointer,
     store,
     store_numbers,
     store_sums,
@@ -64,16 +65,22 @@ def gather(acts, shape, group, fill, kinds_of, first, count, rows, pitch, kinds)
                 u = x * step - shape[14]
                 i = x
                 while i < stop:
-                    if together and inside and u >= 0:  # as long as all columns are inside, they are one piece
+                    if (
+                        together and inside and u >= 0 and u + Kx <= W
+                    ):  # all columns are inside: one piece an output
+                        many = min(stop - i, (W - Kx - u) // step + 1)
                         source = (base + u) * words
-                        while i < stop and u + Kx <= W:
-                            store(rows, at, load(acts, source))
-                            for more in range(LANES, run, LANES):
-                                store(rows, at + more, load(acts, source + more))
-                            source += step * words
-                            at, u, i = at + pitch, u + step, i + 1
-                        if i == stop:
-                            break
+                        if run <= LANES:
+                            for _ in range(many):
+                                store(rows, at, load(acts, source))
+                                at, source = at + pitch, source + step * words
+                        else:
+                            for _ in range(many):
+                                for more in range(0, run, LANES):
+                                    store(rows, at + more, load(acts, source + more))
+                                at, source = at + pitch, source + step * words
+                        u, i = u + many * step, i + many
+                        continue
                     for kx in range(Kx):
                         there = u + kx * dx
                         seen = inside and 0 <= there < W
@@ -87,8 +94,17 @@ def gather(acts, shape, group, fill, kinds_of, first, count, rows, pitch, kinds)
 
 
 @inlined
-def eight(rows, at, pitch, length, weights, w, y, to, lanes, best, kinds, p, offset):
-    """Sums of eight outputs in sixteen channels."""
+def end(want, count, table, kind, y, to, masks, half, flip):
+    """What becomes of the differing bits of an output: sixteen bits, or sixteen sums."""
+    if want == BITS:
+        masks[half] = at_most(count, table, kind) ^ flip
+    else:
+        store_sums(y, to, table, kind, count)
+
+
+@inlined
+def eight(rows, at, pitch, length, weights, w, want, table, kinds, p, lane, lanes, y, masks, halves, flip):
+    """Eight outputs in sixteen channels from `lane` on."""
     c0, c1, c2, c3 = nothing(), nothing(), nothing(), nothing()
     c4, c5, c6, c7 = nothing(), nothing(), nothing(), nothing()
     for i in range(length):
@@ -101,19 +117,20 @@ def eight(rows, at, pitch, length, weights, w, y, to, lanes, best, kinds, p, off
         c5 = differing(c5, rows, at + 5 * pitch + i, v)
         c6 = differing(c6, rows, at + 6 * pitch + i, v)
         c7 = differing(c7, rows, at + 7 * pitch + i, v)
-    store_sums(y, to, best, kinds[p] * lanes + offset, c0)
-    store_sums(y, to + lanes, best, kinds[p + 1] * lanes + offset, c1)
-    store_sums(y, to + 2 * lanes, best, kinds[p + 2] * lanes + offset, c2)
-    store_sums(y, to + 3 * lanes, best, kinds[p + 3] * lanes + offset, c3)
-    store_sums(y, to + 4 * lanes, best, kinds[p + 4] * lanes + offset, c4)
-    store_sums(y, to + 5 * lanes, best, kinds[p + 5] * lanes + offset, c5)
-    store_sums(y, to + 6 * lanes, best, kinds[p + 6] * lanes + offset, c6)
-    store_sums(y, to + 7 * lanes, best, kinds[p + 7] * lanes + offset, c7)
+    to, half = p * lanes + lane, p * halves + lane // LANES
+    end(want, c0, table, kinds[p] + lane, y, to, masks, half, flip)
+    end(want, c1, table, kinds[p + 1] + lane, y, to + lanes, masks, half + halves, flip)
+    end(want, c2, table, kinds[p + 2] + lane, y, to + 2 * lanes, masks, half + 2 * halves, flip)
+    end(want, c3, table, kinds[p + 3] + lane, y, to + 3 * lanes, masks, half + 3 * halves, flip)
+    end(want, c4, table, kinds[p + 4] + lane, y, to + 4 * lanes, masks, half + 4 * halves, flip)
+    end(want, c5, table, kinds[p + 5] + lane, y, to + 5 * lanes, masks, half + 5 * halves, flip)
+    end(want, c6, table, kinds[p + 6] + lane, y, to + 6 * lanes, masks, half + 6 * halves, flip)
+    end(want, c7, table, kinds[p + 7] + lane, y, to + 7 * lanes, masks, half + 7 * halves, flip)
 
 
 @inlined
-def two(rows, at, pitch, length, weights, w, y, to, lanes, best, kinds, p, offset):
-    """Sums of two outputs in sixteen channels, bytes widened before they overflow."""
+def two(rows, at, pitch, length, weights, w, want, table, kinds, p, lane, lanes, y, masks, halves, flip):
+    """Two outputs in sixteen channels from `lane` on, bytes widened before they overflow."""
     t0, t1 = nothing(), nothing()
     for start in range(0, length, BLOCK):
         c0, c1 = nothing(), nothing()
@@ -122,48 +139,58 @@ def two(rows, at, pitch, length, weights, w, y, to, lanes, best, kinds, p, offse
             c0 = differing(c0, rows, at + i, v)
             c1 = differing(c1, rows, at + pitch + i, v)
         t0, t1 = widen(t0, c0), widen(t1, c1)
-    store_sums(y, to, best, kinds[p] * lanes + offset, t0)
-    store_sums(y, to + lanes, best, kinds[p + 1] * lanes + offset, t1)
+    to, half = p * lanes + lane, p * halves + lane // LANES
+    end(want, t0, table, kinds[p] + lane, y, to, masks, half, flip)
+    end(want, t1, table, kinds[p + 1] + lane, y, to + lanes, masks, half + halves, flip)
 
 
 some = eight if WIDE else two
 
 
 @inlined
-def strip_sums(acts, weights, shape, fill, kinds_of, best, first, count, rows, pitch, kinds, y):
-    """Sums ``(count, O)`` of a strip, a row of `y` every `lanes` numbers; returns `lanes`."""
+def strip(
+    acts, weights, shape, fill, kinds_of, table, flips, want, first, count, rows, pitch, kinds, y, masks
+):
+    """All channels of a strip: sums ``(count, lanes)`` in `y`, or bits ``(count, halves)`` in `masks`."""
     taps = shape[6] * shape[7] * shape[8]
     groups, words, outputs = shape[18], shape[19], shape[21]
     blocks, length = (outputs + LANES - 1) // LANES, taps * words
-    lanes = groups * blocks * LANES
+    lanes, halves = groups * blocks * LANES, 2 * ((groups * outputs + 31) // 32)
     for group in range(groups):
         gather(acts, shape, group, fill, kinds_of, first, count, rows, pitch, kinds)
         for block in range(group * blocks, (group + 1) * blocks):
+            flip = flips[block] if want == BITS else np.uint16(0)
             for p in range(0, count, TOGETHER):
-                offset = block * LANES
+                w, lane = block * length, block * LANES
                 some(
-                    rows, p * pitch, pitch, length, weights, block * length, y, p * lanes + offset, lanes, best, kinds, p, offset
+                    rows,
+                    p * pitch,
+                    pitch,
+                    length,
+                    weights,
+                    w,
+                    want,
+                    table,
+                    kinds,
+                    p,
+                    lane,
+                    lanes,
+                    y,
+                    masks,
+                    halves,
+                    flip,
                 )
     if groups > 1 and outputs % LANES:
         for p in range(count):
             for group in range(1, groups):
                 for o in range(outputs):
                     y[p * lanes + group * outputs + o] = y[p * lanes + group * blocks * LANES + o]
-    return lanes
 
 
 @inlined
-def strip_bits(y, lanes, O, count, limits, flips, bits, at):
-    """Bits of a strip: ``y >= limit``, turned over where a flip bit is set."""
-    halves = 2 * ((O + 31) // 32)
-    for x in range(count):
-        for half in range((O + LANES - 1) // LANES):
-            mask = at_least(y, x * lanes + half * LANES, limits, half * LANES)
-            bits[at + x * halves + half] = mask ^ flips[half]
-
-
-@inlined
-def strip_numbers(y, lanes, O, count, scale, bias, floor, a, b, fused, skip, numbers, bits, first, spare):
+def strip_numbers(
+    y, lanes, O, count, scale, bias, floor, a, b, fused, skip, has_skip, numbers, bits, has_bits, first, spare
+):
     """``a max(scale y + bias, floor) + b`` and what is skipped, and its signs; returns whether one of these was NaN."""
     halves = 2 * ((O + 31) // 32)
     nan = np.uint16(0)
@@ -172,7 +199,7 @@ def strip_numbers(y, lanes, O, count, scale, bias, floor, a, b, fused, skip, num
             o = half * LANES
             at, rest = (first + x) * O + o, min(LANES, O - o)
             value = affine(y, x * lanes + o, o, scale, bias, floor, a, b, fused)
-            if skip.shape[0]:
+            if has_skip:
                 if rest < LANES:
                     for i in range(rest):
                         spare[i] = skip[at + i]
@@ -185,7 +212,7 @@ def strip_numbers(y, lanes, O, count, scale, bias, floor, a, b, fused, skip, num
                     numbers[at + i] = spare[LANES + i]
             else:
                 store_numbers(numbers, at, value)
-            if bits.shape[0]:
+            if has_bits:
                 bits[(first + x) * halves + half] = not_negative(value)
                 nan |= missing(value)
     return nan != 0
@@ -193,35 +220,60 @@ def strip_numbers(y, lanes, O, count, scale, bias, floor, a, b, fused, skip, num
 
 @compiled
 def convolve(
-    acts, weights, shape, fill, kinds_of, best, want, limits, flips, scale, bias, floor, a, b, fused, skip,
-    sums, bits, numbers, first, last,
+    acts, weights, shape, fill, kinds_of, table, flips, want, scale, bias, floor, a, b, fused, skip,
+    sums, bits, numbers, y, kinds, rows, masks, spare, first, last,
 ):  # fmt: skip
-    """Outputs ``first <= p < last`` of all images. Returns whether a number that was to become a bit is NaN."""
+    """Outputs ``first <= p < last`` of all images. Returns whether a number that was to become a bit is NaN.
+
+    table: of sums if no bit differed, or for BITS of the most bits that may differ; bits begin at whole blocks of channels.
+    y, kinds, rows, masks, spare: room for a strip (`room`).
+    """
     O, length = shape[18] * shape[21], shape[6] * shape[7] * shape[8] * shape[19]
     lanes = shape[18] * ((shape[21] + LANES - 1) // LANES) * LANES
-    halves = 2 * ((O + 31) // 32)
-    pitch = length + LANES
-    y, kinds = np.empty(STRIP * lanes, np.int32), np.zeros(STRIP, np.int32)
-    rows = np.zeros(STRIP * pitch, np.uint32)
-    spare = np.zeros(2 * LANES, np.float32)
+    halves, pitch = 2 * ((O + 31) // 32), length + LANES
+    has_skip, has_bits = skip.shape[0] > 0, bits.shape[0] > 0
+    there = (
+        pointer(acts),
+        pointer(weights),
+        pointer(shape),
+        pointer(fill),
+        pointer(kinds_of),
+        pointer(table),
+        pointer(flips),
+    )
+    y_, kinds_, rows_, masks_, spare_ = (
+        pointer(y),
+        pointer(kinds),
+        pointer(rows),
+        pointer(masks),
+        pointer(spare),
+    )
+    maps = (pointer(scale), pointer(bias), floor, pointer(a), pointer(b), fused, pointer(skip), has_skip)
+    sums_, bits_, numbers_ = pointer(sums), pointer(bits), pointer(numbers)
     nan = False
     for start in range(first, last, STRIP):
         count = min(STRIP, last - start)
-        strip_sums(acts, weights, shape, fill, kinds_of, best, start, count, rows, pitch, kinds, y)
+        strip(*there, want, start, count, rows_, pitch, kinds_, y_, masks_)
         if want == SUMS:
             for p in range(count):
                 to, rest = (start + p) * O, O % LANES
                 for o in range(0, O - rest, LANES):
-                    store(sums, to + o, load(y, p * lanes + o))
+                    store(sums_, to + o, load(y_, p * lanes + o))
                 for o in range(O - rest, O):
-                    sums[to + o] = y[p * lanes + o]
+                    sums_[to + o] = y_[p * lanes + o]
         elif want == BITS:
-            strip_bits(y, lanes, O, count, limits, flips, bits, start * halves)
+            for half in range(count * halves):
+                bits_[start * halves + half] = masks_[half]
         else:
-            nan |= strip_numbers(
-                y, lanes, O, count, scale, bias, floor, a, b, fused, skip, numbers, bits, start, spare
-            )
+            nan |= strip_numbers(y_, lanes, O, count, *maps, numbers_, bits_, has_bits, start, spare_)
     return nan
+
+
+def room(taps_words: int, lanes: int, halves: int) -> tuple[np.ndarray, ...]:
+    """What `convolve` works in."""
+    rows = np.zeros(STRIP * (taps_words + LANES), np.uint32)
+    masks, spare = np.zeros(STRIP * halves, np.uint16), np.zeros(2 * LANES, np.float32)
+    return np.empty(STRIP * lanes, np.int32), np.zeros(STRIP, np.int64), rows, masks, spare
 
 
 @compiled

@@ -54,6 +54,16 @@ class _NumbersModel(models.PrimitiveModel):
 
 
 @intrinsic
+def pointer(typing, array):
+    """Where an array's numbers begin. It may be passed on without counting references, which an inner loop would pay for."""
+
+    def build(context, builder, signature, arguments):
+        return _data(context, builder, signature.args[0], arguments[0])
+
+    return types.CPointer(array.dtype)(array), build
+
+
+@intrinsic
 def nothing(typing):
     """Counters at zero."""
     return counts(), lambda context, builder, signature, arguments: ir.Constant(_VECTOR, None)
@@ -118,16 +128,17 @@ def store_sums(typing, array, index, table, at, total):
 
 
 @intrinsic
-def at_least(typing, array, index, limits, at):
-    """Sixteen bits: whether ``array[index + i] >= limits[at + i]``, whole numbers."""
+def at_most(typing, total, table, at):
+    """Sixteen bits: whether ``total <= table[at + i]``, whole numbers."""
 
     def build(context, builder, signature, arguments):
-        values = builder.load(_place(context, builder, signature, arguments, _VECTOR), align=4)
-        pointer = builder.gep(_data(context, builder, signature.args[2], arguments[2]), [arguments[3]])
-        others = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
-        return _mask(builder, builder.icmp_signed(">=", values, others))
+        total, table, at = arguments
+        limits = builder.load(
+            _place(context, builder, _Only(signature.args[1]), (table, at), _VECTOR), align=4
+        )
+        return _mask(builder, builder.icmp_signed("<=", total, limits))
 
-    return types.uint16(array, types.intp, limits, types.intp), build
+    return types.uint16(counts, table, types.intp), build
 
 
 @intrinsic
@@ -164,7 +175,8 @@ def affine(typing, sums, at, channel, scale, bias, floor, a, b, fused):
     def build(context, builder, signature, arguments):
         def values(place, index, kind=_FLOATS):
             return builder.load(
-                _place(context, builder, _Only(signature.args[place]), (arguments[place], index), kind), align=4
+                _place(context, builder, _Only(signature.args[place]), (arguments[place], index), kind),
+                align=4,
             )
 
         at, channel, floor = arguments[1], arguments[2], _splat(builder, arguments[5])
@@ -270,7 +282,9 @@ class _Only:
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return context.make_array(kind)(context, builder, array).data
+    return (
+        array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
+    )
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:

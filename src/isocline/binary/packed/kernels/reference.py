@@ -52,9 +52,13 @@ def _gathered(bits: Bits, window: Window) -> np.ndarray:
     counts = window.outside(bits.shape[1:])
     axes = [
         np.arange(count)[:, None] * stride + np.arange(taps) * step
-        for count, stride, taps, step in zip(counts, window.stride, window.kernel, window.dilation, strict=True)
+        for count, stride, taps, step in zip(
+            counts, window.stride, window.kernel, window.dilation, strict=True
+        )
     ]
     z, y, x = axes
-    seen = padded[:, z[:, None, None, :, None, None], y[None, :, None, None, :, None], x[None, None, :, None, None, :]]
+    seen = padded[
+        :, z[:, None, None, :, None, None], y[None, :, None, None, :, None], x[None, None, :, None, None, :]
+    ]
     seen = np.moveaxis(seen, 7, 4)  # groups before taps
     return seen.reshape(*seen.shape[:5], -1)
