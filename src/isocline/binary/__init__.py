@@ -60,16 +60,23 @@ if TYPE_CHECKING:
     from .packed import PackedModel, PackingWarning, export_onnx, pack
     from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
+    from .shifts import RPReLU, RSign
+    from .weights import Bop, binary_parameters, clip_weights
 
 _WHERE = {
+    "Bop": "weights",
+    "RPReLU": "shifts",
+    "RSign": "shifts",
+    "binary_parameters": "weights",
+    "clip_weights": "weights",
     "Arctan": "estimators",
     "BinarizationPlan": "planning",
     "BinaryConv1d": "layers",
     "BinaryConv2d": "layers",
     "BinaryConv3d": "layers",
     "BinaryLinear": "layers",
-    "ConstantInput": "convert",
     "ClippedSTE": "estimators",
+    "ConstantInput": "convert",
     "DSQ": "estimators",
     "Diagnosis": "diagnosis",
     "EDE": "estimators",
@@ -126,6 +133,7 @@ __all__ = [
     "BinaryConv2d",
     "BinaryConv3d",
     "BinaryLinear",
+    "Bop",
     "ClippedSTE",
     "ConstantInput",
     "Diagnosis",
@@ -138,12 +146,16 @@ __all__ = [
     "PowerCallback",
     "PowerSchedule",
     "Progressive",
+    "RPReLU",
+    "RSign",
     "ReSTE",
     "Sigmoid",
     "Swish",
     "Tanh",
     "binarize",
     "binarize_model",
+    "binary_parameters",
+    "clip_weights",
     "dead_zone_share",
     "diagnose",
     "estimating_error",
