@@ -22,7 +22,7 @@ def binary_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     for module in model.modules():
         if isinstance(module, LAYERS) and id(module.weight) not in seen:
             seen.add(id(module.weight))
-            yield module.weight
+            yield module.weight  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()
