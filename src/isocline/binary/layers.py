@@ -89,8 +89,8 @@ class _Binary(nn.Module):
         return y if self.bias is None else y + self._per_output(self.bias).to(whole.dtype)
 
     def _operand(self) -> Tensor:
-        """``alpha sign(w)``."""
-        slope = _unwatched(self.weight_estimator, self.weight)
+        """``alpha sign(w)``; in evaluation exactly the product of `scale` and `binary_weight`, which is what gets packed."""
+        slope = _unwatched(self.weight_estimator, self.weight) if self.training else None
         if slope is not None and self.scale_mode in ("tensor", "channel"):
             return scaled_weight(self.weight, slope, self.scale_mode, self.scale_grad)
         w, alpha = self.weight_estimator(self.weight), self.scale()
