@@ -92,10 +92,6 @@ _WHERE = {
     "Tanh": "estimators",
     "binarize": "functional",
     "binarize_model": "convert",
-<<<<<<< HEAD
-=======
-    "plan_binarization": "planning",
->>>>>>> bff60c453e37e4bbc3dffbce7e824b6a497f8510
     "dead_zone_share": "indicators",
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
