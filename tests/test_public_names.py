@@ -13,6 +13,9 @@ import pytest
 STORED = Path(__file__).parent / "golden" / "public_names.json"
 MODULES = [
     "isocline",
+    "isocline.binary",
+    "isocline.binary.functional",
+    "isocline.binary.packed",
     "isocline.dynamics",
     "isocline.dynamics.analysis",
     "isocline.dynamics.functional",

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import datasets, dynamics, lab, linear_model, orthogonal, plstm, theory, training
+    from . import binary, datasets, dynamics, lab, linear_model, orthogonal, plstm, theory, training
 
-_SUBMODULES = ("datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory", "training")
+_SUBMODULES = ("binary", "datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory", "training")
 
 __all__ = [
     "__version__",
+    "binary",
     "datasets",
     "dynamics",
     "lab",

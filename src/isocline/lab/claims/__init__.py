@@ -16,6 +16,7 @@ ROOMS = (
     "isocline.lab.claims.theory",
     "isocline.lab.claims.plstm",
     "isocline.lab.claims.orthogonal",
+    "isocline.lab.claims.binary",
 )
 
 
