@@ -93,7 +93,7 @@ def networks() -> str:
         for batch in (1, 32) if side == 32 else (1,):
             x = torch.randn(batch, 3, side, side)
             times = sides.take_turns(
-                {"packed": lambda x=x: packed(x), "real": inference(real, x), "binary": inference(binary, x)},
+                {"packed": inference(packed, x), "real": inference(real, x), "binary": inference(binary, x)},
                 rounds=7,
             )
             with torch.inference_mode():
@@ -126,7 +126,7 @@ def networks() -> str:
     return f"{words}\n\n{sides.table(columns, rows)}"
 
 
-def inference(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+def inference(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
     def run() -> Tensor:
         with torch.inference_mode():
             return model(x)
