@@ -65,7 +65,7 @@ def layer_calls(B: int = 32, C: int = 64, side: int = 32) -> dict[str, Callable[
 
 
 def layer() -> str:
-    times = sides.take_turns(layer_calls(), rounds=9)
+    times = sides.take_turns(layer_calls(), rounds=9, warmup=2)
     ours = times["packed, bits to bits"]
     floats = [name for name in times if name.startswith("float32")]
     best = min(floats, key=lambda name: times[name].middle)
@@ -95,6 +95,7 @@ def networks() -> str:
             times = sides.take_turns(
                 {"packed": inference(packed, x), "real": inference(real, x), "binary": inference(binary, x)},
                 rounds=7,
+                warmup=2,  # the first call compiles; the second says how often to repeat
             )
             with torch.inference_mode():
                 exact = torch.equal(packed(x), binary(x))

@@ -116,6 +116,12 @@ def test_sums_of_evaluation_are_whole():
     assert torch.equal(layer(x), whole.float() * layer.scale())
 
 
+def test_the_weight_of_evaluation_is_the_product_that_gets_packed():
+    layer = BinaryConv2d(64, 8, 3, input_estimator=None).float().eval()
+    x = torch.randn(2, 64, 6, 6, dtype=torch.float32)
+    assert torch.equal(layer(x), TF.conv2d(x, layer.binary_weight() * layer.scale()))
+
+
 def test_real_inputs_stay_real():
     layer = BinaryConv2d(2, 3, 1, input_estimator=None, scale="none")
     x = torch.randn(1, 2, 4, 4)

@@ -16,6 +16,7 @@ from isocline._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import functional, packed, surrogates
+    from .convert import ConstantInput, binarize_model
     from .diagnosis import Diagnosis, diagnose
     from .equilibrium import Equilibrium, EquilibriumCallback
     from .estimators import (
@@ -57,15 +58,18 @@ if TYPE_CHECKING:
         vgg_small,
     )
     from .packed import PackedModel, PackingWarning, export_onnx, pack
+    from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
 
 _WHERE = {
     "Arctan": "estimators",
+    "BinarizationPlan": "planning",
     "BinaryConv1d": "layers",
     "BinaryConv2d": "layers",
     "BinaryConv3d": "layers",
     "BinaryLinear": "layers",
     "ClippedSTE": "estimators",
+    "ConstantInput": "convert",
     "DSQ": "estimators",
     "Diagnosis": "diagnosis",
     "EDE": "estimators",
@@ -87,6 +91,7 @@ _WHERE = {
     "Swish": "estimators",
     "Tanh": "estimators",
     "binarize": "functional",
+    "binarize_model": "convert",
     "dead_zone_share": "indicators",
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
@@ -97,6 +102,7 @@ _WHERE = {
     "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
     "pack": "packed",
+    "plan_binarization": "planning",
     "plateau_share": "indicators",
     "resnet18_cifar": "models",
     "resnet18_imagenet": "models",
@@ -115,11 +121,13 @@ __all__ = [
     "RBNN",
     "STE",
     "Arctan",
+    "BinarizationPlan",
     "BinaryConv1d",
     "BinaryConv2d",
     "BinaryConv3d",
     "BinaryLinear",
     "ClippedSTE",
+    "ConstantInput",
     "Diagnosis",
     "Equilibrium",
     "EquilibriumCallback",
@@ -135,6 +143,7 @@ __all__ = [
     "Swish",
     "Tanh",
     "binarize",
+    "binarize_model",
     "dead_zone_share",
     "diagnose",
     "estimating_error",
@@ -147,6 +156,7 @@ __all__ = [
     "make_estimator",
     "pack",
     "packed",
+    "plan_binarization",
     "plateau_share",
     "resnet18_cifar",
     "resnet18_imagenet",

@@ -20,6 +20,7 @@ from .estimators import Estimator, make_estimator
 from .functional import sign, weight_scale
 from .kernels.convolution import Window, convolved
 from .kernels.elementwise import Slope, applies
+from .kernels.weight import scaled_weight
 
 SCALES = ("tensor", "none", "channel", "learnable")
 
@@ -80,14 +81,20 @@ class _Binary(nn.Module):
         """As torch's layer, with binary operands. In evaluation alpha multiplies the sums, which are whole and so exact."""
         if not x.is_floating_point():
             raise wrong("x", "a floating-point tensor", x, "convert it with .float()", error=TypeError)
-        w, alpha = self.weight_estimator(self.weight), self.scale()
-        if alpha is None:
-            return self._product(x, w, self.bias)
-        if self.training or self.input_estimator is None:
-            return self._product(x, w * alpha, self.bias)
-        whole = self._product(x, w, None)
+        if self.training or self.input_estimator is None or self.scale_mode == "none":
+            return self._product(x, self._operand(), self.bias)
+        whole, alpha = self._product(x, self.weight_estimator(self.weight), None), self.scale()
+        assert alpha is not None
         y = whole * self._per_output(alpha).to(whole.dtype)
         return y if self.bias is None else y + self._per_output(self.bias).to(whole.dtype)
+
+    def _operand(self) -> Tensor:
+        """``alpha sign(w)``; in evaluation exactly the product of `scale` and `binary_weight`, which is what gets packed."""
+        slope = _unwatched(self.weight_estimator, self.weight) if self.training else None
+        if slope is not None and self.scale_mode in ("tensor", "channel"):
+            return scaled_weight(self.weight, slope, self.scale_mode, self.scale_grad)
+        w, alpha = self.weight_estimator(self.weight), self.scale()
+        return w if alpha is None else w * alpha
 
     def _product(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """Torch's layer of ``sign(x)`` and the weight that is binary already."""
@@ -105,6 +112,13 @@ class _Binary(nn.Module):
         said += [] if self.scale_grad else ["scale_grad=False"]
         said += ["input_estimator=None"] if self.input_estimator is None else []
         return ", ".join(said)
+
+
+def _unwatched(estimator: Estimator, x: Tensor) -> Slope | None:
+    """The estimator for the kernels, if they take x and no hook wants to see it called."""
+    if estimator._forward_hooks or estimator._forward_pre_hooks:
+        return None
+    return estimator.slope() if applies(x) else None
 
 
 class _BinaryConv(_Binary):
@@ -131,12 +145,11 @@ class _BinaryConv(_Binary):
         return convolve(b, w, bias, window.stride, window.padding, window.dilation, window.groups)
 
     def _fused(self, x: Tensor) -> Slope | None:
-        """The input's estimator if sign and convolution can be one operation, and nobody watches in between."""
-        estimator = self.input_estimator
-        if estimator is None or estimator._forward_hooks or estimator._forward_pre_hooks:
+        """The input's estimator, if sign and convolution can be one operation."""
+        plain = self.weight.dtype == x.dtype and x.ndim == self.weight.ndim
+        if self.input_estimator is None or not plain or torch.is_autocast_enabled("cpu"):
             return None
-        plain = applies(x) and self.weight.dtype == x.dtype and x.ndim == self.weight.ndim
-        return estimator.slope() if plain and not torch.is_autocast_enabled("cpu") else None
+        return _unwatched(self.input_estimator, x)
 
     def _window(self) -> Window:
         pads = tuple(self._reversed_padding_repeated_twice)  # type: ignore[attr-defined]

@@ -81,10 +81,11 @@ def _path(found: Equilibrium, ax: Axes) -> Axes:
     y = [row.stability_scale_free for row in found.rows]
     ax.plot(x, y, color="0.75", linewidth=0.9, zorder=1)
     ax.scatter(x, y, c=[row.step for row in found.rows], cmap="viridis_r", s=26, zorder=2)
-    for i, words in ((0, "start"), (-1, "end")):
+    for i, words, height in ((0, "start", 14), (-1, "end", -20)):
         o = found.rows[i].sharpness
         at = words if o != o else f"{words}, o = {o:.3g}"
-        ax.annotate(at, (x[i], y[i]), xytext=(7, 5), textcoords="offset points", annotation_clip=False)
+        side = "right" if x[i] > sum(x) / len(x) else "left"  # into the panel
+        ax.annotate(at, (x[i], y[i]), xytext=(0, height), textcoords="offset points", ha=side)
     ax.set(
         title="The equilibrium",
         xlabel="error of a typical weight",

@@ -178,3 +178,19 @@ def test_a_hook_on_the_estimator_is_still_called():
     assert seen == [1]
     assert torch.equal(layer(x), y)
     assert seen == [1]
+
+
+@pytest.mark.parametrize("zero", ["one", "zero"])
+@pytest.mark.parametrize("mode", ["tensor", "channel", "none"])
+@pytest.mark.parametrize("scale_grad", [True, False])
+def test_the_weights_side_with_exact_zeros_and_in_any_layout(zero, mode, scale_grad):
+    double = BinaryConv2d(3, 4, 3, estimator=ReSTE(2.0, zero=zero), scale=mode, scale_grad=scale_grad)
+    with torch.no_grad():
+        double.weight.copy_(double.weight.float())
+        double.weight[1] = 0
+        double.weight[2, :, 0] = 0
+    x = torch.randn(2, 3, 6, 5).float().double()
+    wanted = _gradients(double, x)
+    single = copy.deepcopy(double).float()
+    _agree(_gradients(single, x.float()), wanted)
+    _agree(_gradients(single.to(memory_format=torch.channels_last), x.float()), wanted)

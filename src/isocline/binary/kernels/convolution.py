@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .elementwise import Slope, binarised, dense, sign_of, slope_times
+from .elementwise import Slope, binarised, dense, scratch, sign_of, slope_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class _Convolved(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, w, bias)
         ctx.window, ctx.slope = window, slope
-        return window.convolve(sign_of(dense(x), slope.zero), w, bias)
+        x = dense(x)
+        return window.convolve(sign_of(x, slope.zero, scratch(x)), w, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -66,7 +67,7 @@ class _Convolved(torch.autograd.Function):
         (x, w, bias), window, slope = ctx.saved_tensors, ctx.window, ctx.slope
         x = dense(x)
         to_x, to_w, to_bias = ctx.needs_input_grad[:3]
-        s = window.around(sign_of(x, slope.zero))
+        s = window.around(sign_of(x, slope.zero, scratch(x)))
         gs, gw, gb = torch.ops.aten.convolution_backward(
             grad,
             s,
@@ -80,7 +81,6 @@ class _Convolved(torch.autograd.Function):
             window.groups,
             (to_x, to_w, to_bias),
         )
-        del s
         if to_x:
             gs = slope_times(x, window.inside(gs) if window.border else gs, slope, in_place=True)
         return gs, gw, gb, None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from .compiled import signs
 
 BLOCK = 1 << 14  # numbers whose slopes are computed together: they and what they need stay in the cache
 SHARED = 1 << 18  # numbers from which threads share the work
+KEPT = 1 << 23  # numbers of scratch memory that a thread holds on to: 32 megabytes
 AT_ZERO = {"one": 1.0, "zero": 0.0}
+
+_held = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ def applies(x: Tensor) -> bool:
         x.dtype == torch.float32
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and not torch._C._are_functorch_transforms_active()
         and type(x) in (Tensor, torch.nn.Parameter)
     )
@@ -45,9 +50,22 @@ def dense(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
-def sign_of(x: Tensor, zero: str) -> Tensor:
+def scratch(x: Tensor) -> Tensor:
+    """A tensor like the dense x whose memory this thread uses again: for what is gone before the next one is asked for.
+
+    Fresh memory of some megabytes comes from the system page by page, which costs more than the pass that fills it.
+    """
+    if x.numel() > KEPT:
+        return torch.empty_like(x)
+    held = getattr(_held, "memory", None)
+    if held is None or held.numel() < x.numel():
+        held = _held.memory = torch.empty(x.numel(), dtype=torch.float32)
+    return held.as_strided(x.shape, x.stride())
+
+
+def sign_of(x: Tensor, zero: str, out: Tensor | None = None) -> Tensor:
     """`functional.sign` of a dense tensor, in its layout."""
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     _in_parts(lambda a, b: signs(a, b, AT_ZERO[zero]), _flat(x), _flat(out))
     return out
 

@@ -29,7 +29,7 @@ POWERS = np.unique(np.concatenate([np.linspace(1, 10, 91), np.geomspace(10, 1000
 SHARPNESS = {
     "ede": [{"t": t} for t in np.geomspace(1e-3, 10, 25)],
     "rbnn": [{"t": t} for t in np.geomspace(1e-2, 10, 25)],
-    "dsq": [{"a": a} for a in np.linspace(0.02, 0.9, 25)],
+    "dsq": [{"a": a} for a in np.linspace(0.9, 0.02, 25)],
     "fda": [{"w": w} for w in np.linspace(0.2, 2.0, 25)],
 }
 SLACK = 1e-12  # of a power and a difference in float64, relative to the values' size
@@ -123,7 +123,7 @@ def plot(records: list[Record]) -> dict[str, Figure]:
         xlabel="from flat to sharp",
         ylabel="error e over the identity's",
         xlim=(0, 1),
-        yscale="log",
+        ylim=(0, None),
         title="Rational or not",
     )
     return {"law": figure}
