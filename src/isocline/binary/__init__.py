@@ -60,8 +60,15 @@ if TYPE_CHECKING:
     from .packed import PackedModel, PackingWarning, export_onnx, pack
     from .planning import BinarizationPlan, plan_binarization
     from .schedule import PowerSchedule
+    from .shifts import RPReLU, RSign
+    from .weights import Bop, binary_parameters, clip_weights
 
 _WHERE = {
+    "Bop": "weights",
+    "RPReLU": "shifts",
+    "RSign": "shifts",
+    "binary_parameters": "weights",
+    "clip_weights": "weights",
     "Arctan": "estimators",
     "BinarizationPlan": "planning",
     "BinaryConv1d": "layers",
@@ -92,6 +99,7 @@ _WHERE = {
     "Tanh": "estimators",
     "binarize": "functional",
     "binarize_model": "convert",
+    "plan_binarization": "planning",
     "dead_zone_share": "indicators",
     "diagnose": "diagnosis",
     "estimating_error": "indicators",
@@ -102,7 +110,6 @@ _WHERE = {
     "gradient_stability_scale_free": "indicators",
     "make_estimator": "estimators",
     "pack": "packed",
-    "plan_binarization": "planning",
     "plateau_share": "indicators",
     "resnet18_cifar": "models",
     "resnet18_imagenet": "models",
@@ -126,6 +133,7 @@ __all__ = [
     "BinaryConv2d",
     "BinaryConv3d",
     "BinaryLinear",
+    "Bop",
     "ClippedSTE",
     "ConstantInput",
     "Diagnosis",
@@ -138,12 +146,16 @@ __all__ = [
     "PowerCallback",
     "PowerSchedule",
     "Progressive",
+    "RPReLU",
+    "RSign",
     "ReSTE",
     "Sigmoid",
     "Swish",
     "Tanh",
     "binarize",
     "binarize_model",
+    "binary_parameters",
+    "clip_weights",
     "dead_zone_share",
     "diagnose",
     "estimating_error",
