@@ -24,7 +24,6 @@ from isocline.binary.packed.kernels.lanes import WIDE
 from isocline.binary.packed.window import Window
 
 FASTER, NETWORK = (10.0 if WIDE else 3.0), 3.0
-LIMIT = 4.1e6  # bytes of ResNet-18
 WORDS = {True: "AVX-512 VPOPCNTDQ", False: "no vector instruction that counts bits: bytes, by look-up"}
 
 
