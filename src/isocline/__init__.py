@@ -15,7 +15,17 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import binary, datasets, dynamics, lab, linear_model, orthogonal, plstm, theory, training
 
-_SUBMODULES = ("binary", "datasets", "dynamics", "lab", "linear_model", "orthogonal", "plstm", "theory", "training")
+_SUBMODULES = (
+    "binary",
+    "datasets",
+    "dynamics",
+    "lab",
+    "linear_model",
+    "orthogonal",
+    "plstm",
+    "theory",
+    "training",
+)
 
 __all__ = [
     "__version__",

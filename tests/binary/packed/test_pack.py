@@ -36,7 +36,8 @@ def test_the_published_networks_to_the_bit(name, kind):
     assert [step.op for step in packed.steps].count(
         "bit_weights" if kind == "real inputs" else "convolution"
     ) == layers
-    assert not packed.notes and not any(step.call for step in packed.steps)
+    assert not packed.notes
+    assert not any(step.call for step in packed.steps)
 
 
 @pytest.mark.parametrize("backend", ["reference", "numba"])
@@ -63,8 +64,10 @@ def ops(model):
 def test_between_binary_layers_activations_stay_bits():
     make, shape = NETWORKS["vgg_small"]
     found = ops(settled(make(), shape))
-    assert found["features.3"] == ("convolution", "bits") and found["features.6"] == ("largest", None)
-    assert "features.4" not in found and "features.5" not in found  # ReLU and batch norm became limits
+    assert found["features.3"] == ("convolution", "bits")
+    assert found["features.6"] == ("largest", None)
+    assert "features.4" not in found
+    assert "features.5" not in found
     assert ops(settled(PARTS["flattened"][0](), (3, 8, 6))) == {
         "0": ("convolution", "bits"),
         "2": ("largest", None),
@@ -78,7 +81,8 @@ def test_a_skip_is_taken_along_and_leaves_numbers_and_bits():
     packed = pack(settled(make(), shape))
     found = {step.name: step for step in packed.steps}
     step = found["stage1.1.body.0"]
-    assert step.settings["gives"] == "both" and step.inputs == ("stage1.0.body.0",) * 2
+    assert step.settings["gives"] == "both"
+    assert step.inputs == ("stage1.0.body.0",) * 2
     assert not any(step.op == "add" for step in packed.steps)
 
 
@@ -89,7 +93,8 @@ def test_the_model_stays_as_it_is():
     hooks = [len(part._forward_hooks) for part in model.modules()]
     state = torch.random.get_rng_state()
     packed = pack(model)
-    assert model.training and torch.equal(torch.random.get_rng_state(), state)
+    assert model.training
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert [len(part._forward_hooks) for part in model.modules()] == hooks
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     same(model.eval(), packed, shape)
@@ -132,7 +137,8 @@ def test_what_cannot_be_packed_is_said_and_the_rest_is_packed(what):
     with pytest.warns(PackingWarning) as warned:
         packed = pack(model)
     assert [str(one.message) for one in warned] == list(packed.notes)
-    assert len(packed.notes) == 1 and message in packed.notes[0]
+    assert len(packed.notes) == 1
+    assert message in packed.notes[0]
     assert any(step.op == "convolution" for step in packed.steps)
     same(model, packed, (3, 9, 9))
 
@@ -141,7 +147,7 @@ def test_a_nan_is_an_error_that_names_the_layer():
     model = settled(nn.Sequential(nn.Conv2d(3, 4, 1), BinaryConv2d(4, 4, 1)), (3, 5, 5))
     x = batch((3, 5, 5), 2)
     x[1, 0, 2, 2] = torch.nan
-    with pytest.raises(ValueError, match="^1: x: want activations that have a sign, got NaN"):
+    with pytest.raises(ValueError, match=r"^1: x: want activations that have a sign, got NaN"):
         pack(model)(x)
 
 
@@ -177,7 +183,7 @@ def broken():
 
 WRONG = {
     "no module": (lambda: [1], TypeError, "model: want a torch.nn.Module, got list"),
-    "float64": (lambda: BinaryLinear(3, 2), ValueError, "model: want float32 parameters, got weight in float64; call model.float()"),
+    "float64": (lambda: BinaryLinear(3, 2), ValueError, "want float32 parameters, got weight in float64; call model.float()"),
     "data": (lambda: Asks(), ValueError, "model: want a forward pass that torch.fx can trace, got"),
     "in place": (lambda: InPlace(), ValueError, "got relu in place; compute it out of place"),
     "two inputs": (lambda: Many(), ValueError, "model: want one tensor in and one out, got 2 in"),
@@ -216,7 +222,7 @@ def test_wrong_inputs_are_answered(x, message):
 
 
 def test_a_wrong_number_of_channels_names_the_layer():
-    with pytest.raises(ValueError, match="^0: x: want 24 channels, got 23"):
+    with pytest.raises(ValueError, match=r"^0: x: want 24 channels, got 23"):
         pack(settled(PARTS["mlp"][0](), (24,)))(batch((23,), 1))
 
 

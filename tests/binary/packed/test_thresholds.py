@@ -100,4 +100,5 @@ def test_sums_that_occur_become_what_the_table_says(kind, relu):
     np.testing.assert_array_equal(table[rows + 45, np.arange(7)], expected)
     how = affine_of(layer, relu, norm, 45, axes)
     np.testing.assert_array_equal(affine(rows, how), expected)
-    assert sums[0] == -45 and sums[-1] == 45
+    assert sums[0] == -45
+    assert sums[-1] == 45

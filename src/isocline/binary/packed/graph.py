@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+from torch.fx.proxy import TraceError
 
 from isocline._core.checks import wrong
 
@@ -44,7 +46,7 @@ def traced(model: nn.Module) -> fx.Graph:
     """The model's graph without what does nothing in evaluation. Raises ValueError where its way depends on the data."""
     try:
         graph = _Tracer().trace(model)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+    except (TraceError, TypeError, RuntimeError) as error:
         do = "move what depends on the data's values into a module of its own"
         raise wrong("model", "a forward pass that torch.fx can trace", str(error), do) from error
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -101,7 +103,7 @@ class Plan:
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.layers: dict[fx.Node, Any] = {}  # nodes that take bits
-        self._made: dict[fx.Node, str] = {}  # the value's name
+        self._made: dict[Any, str] = {}  # the value's name
         self._waiting: dict[
             fx.Node, tuple[fx.Node, Step]
         ] = {}  # convolutions that take a skip along, by their sum
@@ -293,13 +295,13 @@ class Plan:
         found = self._written(node)
         if found is None or found[0] not in ("max_pool", "flatten") or not self._only_bits(node):
             return False
-        source = node.args[0]
+        source: Any = node.args[0]
         if found[0] == "flatten":
             if not self._takes_bits(node, source):
                 return False
             step = Step("side_by_side", self._name(node), ())
         else:
-            sizes = {
+            sizes: dict[str, Any] = {
                 name: (*[int(name != "padding")] * (3 - len(v)), *v)
                 for name, v in found[1].items()
                 if name != "ceil_mode"
@@ -324,7 +326,7 @@ class Plan:
         step = next((step for step in self.steps if step.name == self._made[source]), None)
         return self._channels(source.args[0]) if step is not None and step.op == "side_by_side" else 0
 
-    def _channels(self, node: fx.Node) -> int:
+    def _channels(self, node: Any) -> int:
         """Channels of a node's tensor, as far as a module before it says; 0 if none does."""
         while isinstance(node, fx.Node):
             module = self._module(node)
@@ -363,13 +365,14 @@ class Plan:
 
         def call(*values: Any) -> Any:
             there = dict(zip(parents, values, strict=True))
-            args = fx.node.map_arg(node.args, there.__getitem__)
-            kwargs = fx.node.map_arg(node.kwargs, there.__getitem__)
+            args = map_arg(node.args, there.__getitem__)
+            kwargs = map_arg(node.kwargs, there.__getitem__)
             if node.op == "get_attr":
                 return operator.attrgetter(str(node.target))(self.model)
             if node.op == "call_method":
                 return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-            return (module or node.target)(*args, **kwargs)
+            function: Any = module or node.target
+            return function(*args, **kwargs)
 
         kind = str(node.target) if module is None else f"{node.target} ({type(module).__name__})"
         return Step("python", self._name(node), (), {"kind": kind}, {}, call)

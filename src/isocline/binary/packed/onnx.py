@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str], *, shape: Seq
     Raises ImportError without the extra `onnx`, ValueError for a step without ONNX operators.
     """
     try:
-        import onnx
+        onnx: Any = import_module("onnx")
     except ImportError as error:
         raise wrong(
             "onnx", "the package onnx", "none", "pip install 'isocline[onnx]'", error=ImportError

@@ -179,7 +179,7 @@ def _numeric(function: Callable[..., Tensor]) -> Run:
 
 
 def _conv(s: dict[str, Any], arrays: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
-    function = (F.conv1d, F.conv2d, F.conv3d)[arrays["weight"].ndim - 3]
+    function: Any = (F.conv1d, F.conv2d, F.conv3d)[arrays["weight"].ndim - 3]
     padding = s["padding"] if isinstance(s["padding"], str) else tuple(s["padding"])
     rest = (tuple(s["stride"]), padding, tuple(s["dilation"]), s["groups"])
     return lambda x: function(x, arrays["weight"], arrays.get("bias"), *rest)

@@ -61,10 +61,9 @@ def binary_window(layer: Any, *, channels: int = 0) -> Window:
 def binary_rows(layer: Any, window: Window) -> Tensor:
     """Weights in bits, ``(M, ceil(n / 8))`` uint8: tap by tap, the channels of a tap side by side."""
     signs = layer.binary_weight()
-    if isinstance(layer, BinaryLinear):
-        signs = signs.reshape(window.outputs, window.inputs, window.taps)  # flattened with channels first
-    else:
-        signs = signs.flatten(2)
+    signs = signs.reshape(
+        window.outputs, -1, window.taps
+    )  # a fully connected layer's are flattened with channels first
     return torch.from_numpy(to_rows((signs.mT > 0).flatten(1).numpy()))
 
 
@@ -165,10 +164,10 @@ def _added(node: fx.Node) -> Written | None:
 
 def _strided(node: fx.Node) -> Written | None:
     """``x[:, :, ::2, ::2]``."""
-    index = node.args[1]
+    index: Any = node.args[1]
     if not isinstance(index, tuple) or not all(isinstance(part, slice) for part in index):
         return None
-    steps = [(part.start, part.stop, part.step or 1) for part in index if isinstance(part, slice)]
+    steps = [(part.start, part.stop, part.step or 1) for part in index]
     if any(start or stop is not None or not isinstance(step, int) or step < 1 for start, stop, step in steps):
         return None
     return "slice", {"steps": [step for _, _, step in steps]}, {}
@@ -178,7 +177,7 @@ def _padded(node: fx.Node) -> Written | None:
     """Zeros around up to the channels of ``(B, C, H, W)``; as many axes as there are sizes, and the batch."""
     names = ("input", "pad", "mode", "value")
     given = dict(zip(names, node.args, strict=False)) | node.kwargs
-    sizes = given.get("pad")
+    sizes: Any = given.get("pad")
     whole = isinstance(sizes, (tuple, list)) and all(type(size) is int and size >= 0 for size in sizes)
     if not whole or given.get("mode", "constant") != "constant" or given.get("value") not in (None, 0):
         return None

@@ -54,13 +54,13 @@ def limits_of(tables: Iterator[tuple[np.ndarray, np.ndarray]]) -> Limits | None:
             first, last = bits[0].copy(), bits[0].copy()
             limit, changes = np.full(len(first), NEVER, np.int32), np.zeros(len(first), np.int64)
         before = np.concatenate([last[None], bits[:-1]])
-        turns = bits != before
+        turns: np.ndarray = np.not_equal(bits, before)
         changes += turns.sum(0)
-        where = np.argmax(turns, axis=0)
+        where = turns.argmax(0)
         limit = np.where(turns.any(0) & (limit == NEVER), sums[where], limit).astype(np.int32)
         last = bits[-1]
     assert limit is not None
-    return None if (changes > 1).any() else Limits(limit, first)
+    return None if np.any(changes > 1) else Limits(limit, first)
 
 
 def outcomes(

@@ -65,7 +65,7 @@ class Window:
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Window:
         """Read back; raises ValueError for sizes that no convolution has."""
-        given = {
+        given: dict[str, Any] = {
             name: _three(name, value) if isinstance(value, list) else value for name, value in saved.items()
         }
         found = cls(**given)

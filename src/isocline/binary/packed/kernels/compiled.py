@@ -29,11 +29,10 @@ class Compiled:
     def __init__(self, window: Window, signs: np.ndarray, how: Limits | Affine | None) -> None:
         self.window, self._signs = window, signs
         self._each = window.outputs // window.groups
-        self._weights = self._in_lanes(to_words(signs > 0).reshape(window.outputs, -1).T, np.uint32)
+        weights = self._in_lanes(to_words(signs > 0).reshape(window.outputs, -1).T, np.uint32)
         words = words_for(window.inputs // window.groups)
-        self._weights = (
-            self._weights.reshape(len(self._weights), window.groups, -1, LANES).transpose(1, 2, 0, 3).ravel()
-        )
+        blocks = weights.reshape(len(weights), window.groups, -1, LANES).transpose(1, 2, 0, 3)
+        self._weights = aligned(blocks.ravel())
         self._fill = np.zeros(words + LANES, np.uint32)
         self._fill[:words] = to_words(np.full(window.inputs // window.groups, window.pad_value == 1))
         self._limits = how if isinstance(how, Limits) else None
@@ -166,6 +165,15 @@ def shared(call: Callable[[int, int], bool], count: int, work: int) -> list[bool
         bool(nan)
         for nan in _pool(threads).map(lambda i: call(i, min(i + each, count)), range(0, count, each))
     ]
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins with a cache line, which a vector of sixteen words then fills."""
+    room = np.empty(array.size + LANES, array.dtype)
+    start = -(room.ctypes.data // array.itemsize) % LANES
+    found = room[start : start + array.size]
+    found[:] = array
+    return found
 
 
 def _halves(bits: Bits) -> np.ndarray:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 from llvmlite import binding, ir
 from numba import extending, types
+from numba.core import config
 from numba.extending import models, register_model
 
 LANES = 16
@@ -19,7 +19,7 @@ intrinsic: Any = extending.intrinsic  # its functions are called without their f
 
 
 def _features() -> str:
-    asked = numba.config.CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
+    asked: Any = config.CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
     return asked if asked is not None else binding.get_host_cpu_features().flatten()
 
 
