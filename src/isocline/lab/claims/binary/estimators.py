@@ -73,7 +73,8 @@ def _groups(records: list[Record]) -> list[tuple[str, str, list[Record]]]:
 
 def plot(records: list[Record]) -> dict[str, Figure]:
     return {
-        f"{title} {network}": _picture(title, network, group) for title, network, group in _groups(records)
+        f"{group[0].setting['data']}-{network}": _picture(title, network, group)
+        for title, network, group in _groups(records)
     }
 
 
