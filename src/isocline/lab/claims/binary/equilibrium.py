@@ -100,6 +100,8 @@ def _plane(ax: Axes, powers: list[float], groups: list[list[dict[str, Any]]]) ->
         ylabel="spread of gradients, var |g| / mean² |g|",
         title="The equilibrium",
     )
+    for axis in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        axis("{x:g}")
 
 
 def _settings(powers: list[float], **rest: Any) -> list[dict[str, Any]]:

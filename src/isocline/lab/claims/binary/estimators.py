@@ -97,9 +97,8 @@ def _picture(title: str, network: str, records: list[Record]) -> Figure:
     ax.grid(axis="y", visible=False)
     epochs, size = setting["recipe"]["epochs"], f"{setting['side']} × {setting['side']}"
     count = "all" if setting["images"] is None else f"{setting['images']:,}"
-    ax.set_title(
-        f"{title} at {size}, {NETWORKS[network]} 1W/1A, {count} images, {epochs} epoch{'s' * (epochs > 1)}"
-    )
+    which = "narrow " * bool(setting["widths"]) + NETWORKS[network]
+    ax.set_title(f"{title} at {size}, {which} 1W/1A, {count} images, {epochs} epoch{'s' * (epochs > 1)}")
     return figure
 
 
