@@ -115,10 +115,18 @@ def plot(records: list[Record]) -> dict[str, Figure]:
     middle.set(xlabel="z", xlim=(0, 2), ylim=(0, 1), ylabel="|f(z) − sign(z)|", title="Everywhere less error")
     right.axhline(1.0, color=GREY, linewidth=1)
     curves = records[0].arrays
+    apart = {"reste": -5, "fda": 5, "ede": 3, "rbnn": -3}
     for name, color in zip(["reste", *OTHERS], PALETTE, strict=False):
         share = np.linspace(0, 1, len(curves[name]))
         right.plot(share, curves[name], color=color)
-        label(right, 1.0, float(curves[name][-1]), {"reste": "ReSTE"}.get(name) or OTHERS[name], color)
+        label(
+            right,
+            1.0,
+            float(curves[name][-1]),
+            ({"reste": "ReSTE"} | OTHERS)[name],
+            color,
+            dy=apart.get(name, 0),
+        )
     right.set(
         xlabel="from flat to sharp",
         ylabel="error e over the identity's",
