@@ -4,7 +4,7 @@ A sharper estimator errs less and spreads gradients more; both ends hurt. Every 
 Two forms of each: the published one, which grows with the number of layers, their sizes and the scale of the loss, and one
 free of scale, which may be compared between layers, networks and precisions.
 
-Glossary: z latent weights, f the estimator's primitive, g = |dL/dz|.
+Glossary: z latent weights, f the estimator's primitive, g = ``|dL/dz|``.
 Source: Wu et al. 2023, section 3 (indicators e and s); the scale-free forms, the shares and the flip ratio are ours.
 """
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isocline.dynamics import forced_rollout
-from isocline.dynamics.kernels import compiling, cpu, fused
+from isocline.dynamics.kernels import cpu, fused
 
 
 def arguments(runs=(), B=3, T=6, dtype=torch.float64):
@@ -86,11 +86,6 @@ def test_the_number_of_threads_changes_no_bit():
     finally:
         torch.set_num_threads(1)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
-
-
-def test_the_cache_on_disk_knows_the_sources():
-    key = cpu._run._cache._index_key("signature", cpu._run.targetctx.codegen())
-    assert key[-1] == compiling.SOURCES
 
 
 LONG = """

@@ -7,7 +7,8 @@ column; lanes past ``high`` are 0.
 
 from __future__ import annotations
 
-from .compiling import inlined
+from isocline._core.compiling import inlined
+
 from .simd import everywhere, fma, load, number, pointer, store, where_number
 
 

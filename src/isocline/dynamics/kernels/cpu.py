@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isocline._core.compiling import ONE, ZERO, compiled, inlined, merged
+
 from .blocks import fill, force, force_back, read, read_forcing, write
-from .compiling import ONE, ZERO, compiled, inlined, merged
 from .simd import VECTOR_BYTES, ahead, load, pieces, pointer, store, total
 from .steps import (
     UNITS,

@@ -11,8 +11,9 @@ from collections import namedtuple
 
 import numpy as np
 
+from isocline._core.compiling import ONE, ZERO, inlined
+
 from .blocks import fill
-from .compiling import ONE, ZERO, inlined
 from .simd import fma, load, pieces, spread, store, total, where_number, zeros
 
 Matrices = namedtuple("Matrices", "B U s V P to_P to_B F K R X")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .compiling import inlined
+from isocline._core.compiling import inlined
+
 from .simd import number
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from isocline._core.compiling import ZERO, inlined
+
 from .blocks import entry, fill
-from .compiling import ZERO, inlined
 from .simd import (
     clamp,
     everywhere,

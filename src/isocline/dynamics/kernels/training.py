@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from isocline._core.compiling import ONE, ZERO, compiled, inlined, merged
+
 from . import observing
 from .blocks import fill, summed
-from .compiling import ONE, ZERO, compiled, inlined, merged
 from .optimiser import penalise, radam
 from .simd import (
     VECTOR_BYTES,

@@ -6,29 +6,35 @@ takes seconds to compile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numba import njit
+from isocline._core import compiling
+from isocline._core.compiling import ZERO
 
-S_R, S_D, T_RL, T_RU, T_DL, T_DU, M_L, M_U = range(
-    8
-)  # the gates of a grid, in the order of `reference.plstm_2d`
-ZERO = np.int64(0)  # for a literal number numba would compile what it is passed to once more
+__all__ = [
+    "M_L",
+    "M_U",
+    "S_D",
+    "S_R",
+    "T_DL",
+    "T_DU",
+    "T_RL",
+    "T_RU",
+    "ZERO",
+    "compiled",
+    "gates_at",
+    "inlined",
+    "place",
+]
+
+S_R, S_D, T_RL, T_RU, T_DL, T_DU, M_L, M_U = range(8)  # a grid's gates, in the order of `reference.plstm_2d`
 
 # Sums may be reordered, so that they run in SIMD lanes; NaN and infinity keep their meaning.
-HOW: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+HOW: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
 
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the result on disk."""
-    return njit(nogil=True, cache=True, **HOW)(function)
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile as part of what calls it. On disk that is known by its caller's file: keep the two together."""
-    return njit(**HOW)(function)
+compiled = partial(compiling.compiled, **HOW)
+inlined = partial(compiling.inlined, **HOW)
 
 
 @inlined

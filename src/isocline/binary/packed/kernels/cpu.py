@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import compiled, inlined
+from isocline._core.compiling import compiled, inlined
+
 from .lanes import (
     BLOCK,
     LANES,
