@@ -44,7 +44,8 @@ def inlined(function: Callable[..., Any], **how: Any) -> Any:
 
     Python cannot call it: that door is a third of what a small function takes to compile.
     """
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **how)(function)
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **how}
+    return njit(error_model="numpy", **options)(function)
 
 
 def merged(function: Callable[..., Any], **how: Any) -> Any:
