@@ -24,7 +24,7 @@ from isocline.linear_model.rows import Data, Rows, weighted_sum
 Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
 # Rows, and numbers, from which centre, metric and bias are found: about right will do.
-LENT = 25  # rows of a class that share the weight it lacks in a bound
+LENT, AHEAD = 25, 1 << 12  # rows of a class that share the weight it lacks in a bound; where they are looked for first
 CHOSEN = 500  # rows that choose between the mean of a walk and its end
 BURN, EARLY = 0.4, 0.6  # of a long walk: where its mean begins, and where it is first tried on fresh rows
 TRIED, LONG, MANY = (
@@ -48,7 +48,7 @@ def sampled(X: Data) -> Data:
 
 def sampled_coordinates(sample: Data, intercept: float) -> Coordinates:
     """Centre and spread of a sample of dense rows, where they matter, and an intercept's column of modest
-    size.
+    size. The sample is used up.
 
     CSR rows, and columns that are alike anyway, stay where they are.
     """
@@ -56,7 +56,11 @@ def sampled_coordinates(sample: Data, intercept: float) -> Coordinates:
         return Coordinates(
             bias=intercept and (BIAS * float(np.square(sample.data).sum()) / sample.shape[0]) ** 0.5
         )
-    center, spread = sample.mean(axis=0), sample.std(axis=0)
+    first = sample[0].copy()
+    sample -= first  # so that a sum of squares does not cancel
+    center = sample.mean(axis=0)
+    spread = np.sqrt(np.maximum(0.0, np.einsum("ij,ij->j", sample, sample) / len(sample) - np.square(center)))
+    center += first
     if not intercept:
         spread = np.hypot(spread, center)
     spread[spread == 0] = spread.max() or 1.0
@@ -174,7 +178,10 @@ class Plane:
         if not self.rows.coordinates.bias:
             return slack * float(np.linalg.norm(total)) / (plus + minus)
         lighter = -1 if plus > minus else 1
-        some = X[np.flatnonzero(sign == lighter)[:LENT]].astype(np.float64)
+        few = np.flatnonzero(sign[:AHEAD] == lighter)[:LENT]
+        if len(few) == 0:
+            few = np.flatnonzero(sign == lighter)[:LENT]
+        some = X[few].astype(np.float64)
         total += weighted_sum(some, np.full(some.shape[0], lighter * abs(plus - minus) / some.shape[0]))
         return slack * float(np.linalg.norm(total)) / (2 * max(plus, minus))
 

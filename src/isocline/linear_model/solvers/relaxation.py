@@ -41,9 +41,10 @@ def relaxation(rows: Rows, kernels: ModuleType, *, max_passes: float, seed: int)
     """
     rng = np.random.default_rng(seed)
     sample = sampled(rows.X)
+    longest = float(squares(sample).max())
     rows = replace(rows, coordinates=sampled_coordinates(sample, rows.coordinates.bias))
-    plane = Plane(rows, kernels, float(squares(sample).max()))
     del sample
+    plane = Plane(rows, kernels, longest)
     plane.learn(learning_order(rows, rng), pull=PULL)
     lookout = Lookout(plane)
     walk, stalled = Walk("relaxation", rows, np.zeros(0)), 0
