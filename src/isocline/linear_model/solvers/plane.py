@@ -24,7 +24,7 @@ from isocline.linear_model.rows import Data, Rows, weighted_sum
 Array = npt.NDArray[Any]
 BIAS = 0.1  # the intercept's column squared, in units of the mean square of the rows
 # Rows, and numbers, from which centre, metric and bias are found: about right will do.
-LENT, AHEAD = 25, 1 << 12  # rows of a class that share the weight it lacks in a bound; where they are looked for first
+LENT, AHEAD = 25, 1 << 12  # rows of a class that share the weight it lacks in a bound; where to look first
 CHOSEN = 500  # rows that choose between the mean of a walk and its end
 BURN, EARLY = 0.4, 0.6  # of a long walk: where its mean begins, and where it is first tried on fresh rows
 TRIED, LONG, MANY = (
