@@ -111,7 +111,10 @@ def _settings(powers: list[float], **rest: Any) -> list[dict[str, Any]]:
 EQUILIBRIUM = Claim(
     name="binary/equilibrium",
     paper=PAPER,
-    sentence="The larger the last power, the smaller the error and the more unequal the gradients; accuracy is best in between.",
+    sentence=(
+        "The larger the last power, the smaller the error and the more unequal the gradients; in longer training "
+        "accuracy is best in between."
+    ),
     expected=(
         Expected(ERROR, 0.0, source="lemma; indicator e over o_end"),
         Expected(SPREAD, 1.0, ">=", source="ours: the scale-free form of s over o_end"),
