@@ -19,6 +19,9 @@ MEMORY = Path("/dev/shm")  # a disk waits whenever a file is written over, and t
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+# The laboratory's toy claim: worker processes, whichever test starts them first, inherit where it lies.
+sys.path.append(str(Path(__file__).parent / "lab"))
+
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )
