@@ -38,9 +38,7 @@ CONFIGURED: dict[str, dict[str, dict[str, Any]]] = {
         "gtf": {"forcing": {"kind": "constant", "alpha": 0.1}},
         "agtf": {"forcing": {"kind": "adaptive", "method": "arithmetic_mean"}},
         "stf": {"forcing": {"kind": "none"}, "sequence_length": 41},
-        "ours": {
-            "forcing": {"kind": "constant", "alpha": 0.1}, "observation": "principal", "updates": 100_000,
-        },
+        "ours": {"forcing": {"kind": "constant", "alpha": 0.1}, "learning_rate": [3e-3, 1e-6]},
     },
 }  # fmt: skip
 METHODS = ("gtf", "agtf", "stf", "ours")
@@ -190,7 +188,7 @@ EEG = Claim(
         10_000,
         {
             "tour": (600, 1, "15 seconds, the EEG recording"),
-            "small": (100_000, 5, "45 minutes on two cores, the EEG recording"),
+            "small": (250_000, 5, "an hour on two cores, the EEG recording"),
             "paper": (250_000, 20, "4 hours, the EEG recording"),
         },
     ),
