@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
+from torch import distributed
 
 from isocline._core.checks import wrong
 from isocline._core.files import load_folder, save_folder
@@ -45,7 +46,8 @@ class KeepState(Checkpoint):
     """Saves into one folder at the end of every epoch, and every so many steps, with the random states of that moment.
 
     Lightning calls it behind all other callbacks and behind the module, so that what they know is in the file. It keeps the
-    loader's place itself: Lightning does so only in the middle of an epoch.
+    loader's place itself: Lightning does so only in the middle of an epoch. Where several processes train, the first one
+    writes, and the random states are those of all.
     """
 
     def __init__(self, folder: Path, loader: Loader, every: int | None = None) -> None:
@@ -56,6 +58,7 @@ class KeepState(Checkpoint):
         """Put the random states back: the loaders are built by now, and nothing draws between here and the next step."""
         if self._found:
             set_random_states(self._found)
+            self._found = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,18 +66,30 @@ class KeepState(Checkpoint):
         last = (
             batch_idx + 1 >= trainer.num_training_batches
         )  # the end of the epoch saves, once it is measured
-        if self.every and not last and trainer.global_step % self.every == 0:
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.every and stepped and not last and trainer.global_step % self.every == 0:
+            pl_module.agree()  # type: ignore[operator]
             trainer.save_checkpoint(self.folder)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(self.folder)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"random": random_states(), "loader": self.loader.state_dict()}
+        ranks = distributed.get_world_size() if distributed.is_initialized() else 1
+        return {"random": of_all(random_states(), ranks), "loader": self.loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._found = state_dict["random"]
+        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self._found = state_dict["random"][rank]
         self.loader.load_state_dict(state_dict["loader"])
+
+
+def of_all(mine: Any, ranks: int) -> list[Any]:
+    """What each of the processes has, in their order; all of them call this together."""
+    found: list[Any] = [mine] * ranks
+    if ranks > 1:
+        distributed.all_gather_object(found, mine)
+    return found
 
 
 def random_states() -> dict[str, Any]:
@@ -83,6 +98,13 @@ def random_states() -> dict[str, Any]:
     kind, key, *rest = np.random.get_state()  # noqa: NPY002
     numpy = [kind, np.asarray(key).tolist(), *rest]
     return {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def seed_all(seed: int) -> None:
+    """Python's, NumPy's and torch's global generators at `seed`."""
+    random.seed(seed)
+    np.random.seed([seed % 2**32, seed >> 32])  # noqa: NPY002
+    torch.manual_seed(seed)
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:

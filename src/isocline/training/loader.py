@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,23 +15,54 @@ from isocline._core.seeds import derive_seed, torch_generator
 Data = Dataset[Any] | tuple[Tensor, Tensor]
 
 
-class Batches(Sampler[list[int]]):
-    """The indices of each batch of one epoch; `epoch` and `start` say which epoch, and how many batches to leave out."""
+class Share(NamedTuple):
+    """Which part of a global batch this is: a step of the optimiser has ``ranks * rounds`` parts."""
 
-    def __init__(self, count: int, batch_size: int, *, shuffle: bool, seed: int) -> None:
+    own: int  # examples of this part; 0 where it had none and an example of the batch is lent to it
+    whole: int  # examples of the global batch
+    ranks: int  # processes that train together
+    rounds: int  # parts that each of them works through before a step
+    last: bool  # whether the step comes behind this part
+
+    @property
+    def weight(self) -> float:
+        """What this part's mean loss counts, so that the mean over parts is the mean over the global batch's examples."""
+        return self.own * self.ranks * self.rounds / self.whole
+
+
+class Batches(Sampler[list[int]]):
+    """The indices of each batch of one epoch; `epoch` and `start` say which epoch, and how many batches to leave out.
+
+    With `ranks` processes, or `rounds` of accumulation, each global batch is cut into ``ranks * rounds`` parts whose sizes
+    differ by one at most, and what comes are the parts of `rank`: all processes together see the same global batches as one.
+    """
+
+    def __init__(self, count: int, batch_size: int, *, shuffle: bool, seed: int, rounds: int = 1) -> None:
         self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
         self.epoch, self.start = 0, 0
+        self.rank, self.ranks, self.rounds = 0, 1, rounds
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        return -(-self.count // self.batch_size) * self.rounds
 
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.arange(self.count)
         if self.shuffle:
             generator = torch_generator(derive_seed("order of examples", self.seed, self.epoch))
             order = torch.randperm(self.count, generator=generator)
-        for batch in order.split(self.batch_size)[self.start :]:
-            yield batch.tolist()
+        batches = order.split(self.batch_size)
+        for i in range(self.start, len(self)):
+            batch, part = batches[i // self.rounds], i % self.rounds * self.ranks + self.rank
+            own = batch.tensor_split(self.ranks * self.rounds)[part]
+            yield (own if len(own) else batch[:1]).tolist()  # everybody takes part in every step
+
+    def share(self, i: int) -> Share:
+        """The place of the epoch's part `i` in its global batch."""
+        step, turn = divmod(i, self.rounds)
+        whole = min(self.batch_size, self.count - step * self.batch_size)
+        parts, part = self.ranks * self.rounds, turn * self.ranks + self.rank
+        own = whole // parts + (part < whole % parts)
+        return Share(own, whole, self.ranks, self.rounds, turn == self.rounds - 1)
 
 
 class Loader(DataLoader[Any]):
@@ -40,19 +71,30 @@ class Loader(DataLoader[Any]):
     Every ``iter`` begins the next epoch, or the rest of the one that was loaded; one of which nothing was taken begins again
     (Lightning asks twice when it resumes). Torch's global generator is not touched.
     data: a torch data set of ``(image, label)``, or the two as tensors, which are cut without a copy per image.
-    workers: processes that read; random numbers drawn inside them are not taken up again in the middle of an epoch.
+    workers: processes that read; random numbers drawn inside them are not taken up again in the middle of an epoch, but a
+    data set with ``set_epoch`` is told the epoch, so that its numbers can depend on epoch and example alone.
+    batch_size is that of a step of the optimiser, however it is cut: by `share` between processes, and by `rounds`, the parts
+    that each of them adds up before a step. Cut batches are ``(images, labels, Share)``.
     Raises ValueError for data that has no length, or nothing in it.
     """
 
     def __init__(
-        self, data: Data, batch_size: int, *, shuffle: bool = False, seed: int = 0, workers: int = 0
+        self,
+        data: Data,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 0,
+        rounds: int = 1,
     ) -> None:
         dataset = data if isinstance(data, Dataset) else TensorDataset(*_checked(data))
         count = len(dataset) if hasattr(dataset, "__len__") else 0  # type: ignore[arg-type]
         if not count:
             raise wrong("data", "a data set with a length >= 1", type(dataset).__name__)
         check_number("batch_size", batch_size, least=1, integer=True)
-        self._batches = Batches(count, batch_size, shuffle=shuffle, seed=seed)
+        check_number("rounds", rounds, least=1, integer=True)
+        self._batches = Batches(count, batch_size, shuffle=shuffle, seed=seed, rounds=rounds)
         self._given, self._untouched, self._generator = 0, True, torch.Generator()
         whole = isinstance(dataset, TensorDataset)
         super().__init__(
@@ -63,17 +105,28 @@ class Loader(DataLoader[Any]):
             generator=self._generator,  # of the seeds of workers
         )
 
+    def share(self, rank: int, ranks: int) -> None:
+        """Give out only what process `rank` of `ranks` has of each batch: between 0 and ``ranks - 1``."""
+        check_number("ranks", ranks, least=1, integer=True)
+        self._batches.rank = check_number("rank", rank, least=0, below=ranks, integer=True)
+        self._batches.ranks = ranks
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if not self._untouched:
             self.load_state_dict({"epoch": self._batches.epoch + 1, "batches": 0})
-        seed = derive_seed("workers", self._batches.seed, self._batches.epoch, self._batches.start)
-        self._generator.manual_seed(seed)
+        place = (self._batches.seed, self._batches.epoch, self._batches.start)
+        rank = (self._batches.rank,) if self._batches.rank else ()
+        self._generator.manual_seed(derive_seed("workers", *place, *rank))
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(self._batches.epoch)  # type: ignore[attr-defined]
         return self._counted(super().__iter__())
 
     def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        cut = self._batches.ranks * self._batches.rounds > 1
         for batch in batches:
+            share = self._batches.share(self._given)
             self._given, self._untouched = self._given + 1, False
-            yield batch
+            yield (*batch, share) if cut else batch
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were given out."""

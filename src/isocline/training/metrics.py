@@ -23,8 +23,10 @@ class Tally:
     loss: float = 0.0
     right: int = 0
 
-    def add(self, loss: Tensor, right: Tensor) -> None:
-        """One batch: the mean loss, a scalar, and whether each example was right, ``(B,)``."""
+    def add(self, loss: Tensor, right: Tensor, own: int | None = None) -> None:
+        """One batch: the mean loss, a scalar, and whether each example was right, ``(B,)``; own: 0 where none of it counts."""
+        if own == 0:
+            return
         self.examples += len(right)
         self.loss += float(loss.detach()) * len(right)
         self.right += int(right.sum())
