@@ -1,13 +1,15 @@
 """Changes of images: nothing asked is nothing done; each change is what it says."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from isocline._core.seeds import torch_generator
-from isocline.training import Augment, augmented
-from isocline.training.augment import rotated, shifted
+from isocline.training import Augment, CentreCrop, RandomCrop, augmented
+from isocline.training.augment import _part, resized, rotated, shifted
 
 
 def _images(seed=0, shape=(5, 3, 6, 9)):
@@ -83,3 +85,82 @@ def test_a_generator_decides_and_a_wrong_shape_is_answered():
     assert torch.equal(state, torch.get_rng_state())
     with pytest.raises(ValueError, match=r"images: want shape \(B, C, H, W\)"):
         augmented(torch.zeros(3, 4), how)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**20), st.floats(0.01, 1), st.floats(0, 1.5))
+def test_a_random_part_lies_in_the_picture(H, W, seed, least, more):
+    how = RandomCrop(7, (least, least + more))
+    top, left, height, width = _part(H, W, how, torch_generator(seed))
+    assert 0 <= top <= top + height <= H
+    assert 0 <= left <= left + width <= W
+    assert min(height, width) >= 1
+    image = torch.randint(256, (3, H, W), dtype=torch.uint8, generator=torch_generator(seed))
+    found = how(image, torch_generator(seed))
+    assert found.shape == (3, 7, 7)
+    assert found.dtype == torch.uint8
+    part = image[:, top : top + height, left : left + width]
+    assert (found.amin((1, 2)) >= part.amin((1, 2))).all()  # bilinear: a mean of what is there
+    assert (found.amax((1, 2)) <= part.amax((1, 2))).all()
+
+
+def test_scales_above_one_give_whole_pictures_more_often_and_nothing_larger():
+    """Square pictures: shares are uniform where every ratio fits (0.1 to 0.7); 4000 draws, 4 deviations, chance 1e-4."""
+    counts = {}
+    for most in (1.0, 1.25):
+        g = torch_generator(0)
+        parts = [_part(300, 300, RandomCrop(7, (0.08, most)), g) for _ in range(4000)]
+        shares = torch.tensor([h * w / 90000 for _, _, h, w in parts])
+        ratios = torch.tensor([w / h for _, _, h, w in parts])
+        assert shares.max() <= 1
+        assert (ratios.min() > 0.73) & (ratios.max() < 1.36)  # whole pixels: a side of 80 or more
+        inner = shares[(shares > 0.1) & (shares < 0.7)]
+        mean = float(inner.mean())
+        assert mean == pytest.approx(0.4, abs=4 * 0.6 / 12**0.5 / len(inner) ** 0.5 + 1e-3)
+        counts[most] = int((shares > 0.999).sum())
+    assert counts[1.25] >= counts[1.0]
+
+
+def test_a_picture_of_an_odd_shape_gives_its_middle():
+    image = torch.zeros(1, 10, 400)
+    image[:, :, 194:206] = 1
+    how = RandomCrop(4, (1.0, 1.0))  # an area that never fits with these ratios: 10 x 13 in the middle
+    assert _part(10, 400, how, torch_generator(0)) == (0, 193, 10, 13)
+    assert how(image, torch_generator(0)).mean() > 0.9
+
+
+def test_the_whole_picture_at_its_own_size_is_itself():
+    image = torch.randint(256, (3, 9, 9), dtype=torch.uint8, generator=torch_generator(0))
+    assert torch.equal(RandomCrop(9, (1.0, 1.0), (1.0, 1.0))(image, torch_generator(0)), image)
+    assert torch.equal(CentreCrop(9, 9)(image), image)
+    assert torch.equal(CentreCrop(9, 5)(image), image[:, 2:7, 2:7])
+
+
+def test_resizing_is_pillows():
+    image = torch.randint(256, (3, 40, 61), dtype=torch.uint8, generator=torch_generator(0))
+    for shape in ((16, 24), (80, 61)):
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(
+            shape[::-1], Image.Resampling.BILINEAR
+        )
+        theirs = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        assert (resized(image, shape).int() - theirs.int()).abs().max() <= 1  # Pillow rounds between the axes
+
+
+@given(st.integers(6, 60), st.integers(6, 60))
+def test_a_centre_crop_has_its_size(H, W):
+    assert CentreCrop(16, 14)(torch.zeros(3, H, W)).shape == (3, 14, 14)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomCrop(0), "size: want"),
+        (lambda: RandomCrop(scale=(0.5, 0.1)), "scale: want two numbers, 0 < least <= largest"),
+        (lambda: RandomCrop(ratio=(0, 1)), "ratio: want two numbers"),
+        (lambda: CentreCrop(10, 12), "resize: want"),
+        (lambda: RandomCrop()(torch.zeros(3, 4)), r"image: want shape \(C, H, W\)"),
+        (lambda: CentreCrop()(torch.zeros(3, 4)), r"image: want shape \(C, H, W\)"),
+    ],
+)
+def test_wrong_crops_are_answered(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -39,7 +39,7 @@ def read_folder(
     if empty:
         raise wrong(str(folder), "a picture in each class", f"none in {empty[0]!r}", error=FileNotFoundError)
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(lambda path: _picture(path, shape), paths))
+        pictures = list(pool.map(lambda path: read_picture(path, shape), paths))
     labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups.values()])
     return _stacked(pictures, paths), labels, tuple(groups)
 
@@ -63,7 +63,7 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith("."))
 
 
-def _picture(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
+def read_picture(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     """One picture ``(H, W, C)`` uint8, upright, grey or RGB, transparency on white left out."""
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,7 @@ Only `fit` and `Classifier` need Lightning, which is imported when they are firs
 from typing import TYPE_CHECKING
 
 from isocline.training.attack import PGD, Attacked, pgd
-from isocline.training.augment import Augment, augmented
+from isocline.training.augment import Augment, CentreCrop, RandomCrop, augmented
 from isocline.training.fit import Fitted, fit
 from isocline.training.loader import Loader
 from isocline.training.metrics import evaluate
@@ -19,10 +19,12 @@ __all__ = [
     "PGD",
     "Attacked",
     "Augment",
+    "CentreCrop",
     "Classifier",
     "Diverged",
     "Fitted",
     "Loader",
+    "RandomCrop",
     "Recipe",
     "augmented",
     "evaluate",

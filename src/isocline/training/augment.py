@@ -1,13 +1,14 @@
-"""Random changes of a batch of images that leave its labels true: flips, shifts, turns, contrast."""
+"""Random changes of images that leave their labels true: flips, shifts, turns and contrast of a batch; crops of one picture."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
 from isocline._core.checks import check_number, check_shape, wrong
 
@@ -76,3 +77,78 @@ def rotated(images: Tensor, degrees: Tensor) -> Tensor:
     rows = torch.stack([cos, -sin * H / W, none, sin * W / H, cos, none], 1)
     grid = affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
     return grid_sample(images, grid, align_corners=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomCrop:
+    """A random part of a picture, resized to ``size x size``: `random_resized_crop` with its constants, for a data set."""
+
+    size: int = 224
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        check_number("size", self.size, least=1, integer=True)
+        for name in ("scale", "ratio"):
+            pair = tuple(getattr(self, name))
+            object.__setattr__(self, name, pair)  # JSON has only lists
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1] < math.inf:
+                raise wrong(name, "two numbers, 0 < least <= largest", repr(pair))
+
+    def __call__(self, image: Tensor, generator: Generator | None = None) -> Tensor:
+        return random_resized_crop(image, self, generator)
+
+
+@dataclass(frozen=True, slots=True)
+class CentreCrop:
+    """The picture with its shorter side resized to `resize`, and of that the ``size x size`` in the middle."""
+
+    resize: int = 256
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        check_number("size", self.size, least=1, integer=True)
+        check_number("resize", self.resize, least=self.size, integer=True)
+
+    def __call__(self, image: Tensor, generator: Generator | None = None) -> Tensor:
+        _, H, W = check_shape("image", image, "C H W").values()
+        shape = [max(self.resize, round(side * self.resize / min(H, W))) for side in (H, W)]
+        top, left = ((side - self.size) // 2 for side in shape)
+        return resized(image, shape)[:, top : top + self.size, left : left + self.size].contiguous()
+
+
+def random_resized_crop(image: Tensor, how: RandomCrop, generator: Generator | None = None) -> Tensor:
+    """A part whose area is a uniform share of the picture's and whose width : height is log-uniform, resized to a square.
+
+    Shapes: ``(C, H, W)``; returns ``(C, size, size)`` of the same dtype. A part that does not fit into the picture is drawn
+    again, ten times in all, and then the largest in the middle with an allowed ratio is taken. So a scale above 1 enlarges
+    nothing: its draws above 1 never fit, and for 0.08 to 1.25 the share is that of 0.08 to 1, but whole pictures are more
+    frequent. Source: Szegedy et al. 2015, *Going Deeper with Convolutions*, section 6 (the ten draws are PyTorch's custom).
+    """
+    check_shape("image", image, "C H W")
+    top, left, height, width = _part(image.shape[1], image.shape[2], how, generator)
+    return resized(image[:, top : top + height, left : left + width], (how.size, how.size))
+
+
+def _part(H: int, W: int, how: RandomCrop, generator: Generator | None) -> tuple[int, int, int, int]:
+    """Top, left, height and width."""
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+    for _ in range(10):
+        area, ratio = H * W * uniform(*how.scale), math.exp(uniform(*map(math.log, how.ratio)))
+        height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < height <= H and 0 < width <= W:
+            top, left = (int(uniform(0, most + 1)) for most in (H - height, W - width))
+            return min(top, H - height), min(left, W - width), height, width
+    ratio = min(max(W / H, how.ratio[0]), how.ratio[1])
+    height, width = min(H, max(1, round(W / ratio))), min(W, max(1, round(H * ratio)))
+    return (H - height) // 2, (W - width) // 2, height, width
+
+
+def resized(image: Tensor, shape: Sequence[int]) -> Tensor:
+    """Bilinear, with a filter as wide as a pixel of the result. ``(C, H, W)``; bytes stay bytes."""
+    number = image if image.is_floating_point() else image.float()
+    found = interpolate(number[None], list(shape), mode="bilinear", antialias=True, align_corners=False)[0]
+    return found if image.is_floating_point() else found.round().clamp(0, 255).to(image.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import cache
 from typing import Any
 
@@ -22,10 +23,27 @@ TITLES = {
     "fashion-mnist": "Fashion-MNIST",
     "cifar-10-jpeg": "CIFAR-10 (JPEG)",
     "cifar-10": "CIFAR-10",
+    "imagenet": "ImageNet",
 }
-CHANNELS = {"fashion-mnist": 1, "cifar-10-jpeg": 3, "cifar-10": 3}
+CHANNELS = {"fashion-mnist": 1, "cifar-10-jpeg": 3, "cifar-10": 3, "imagenet": 3}
+MEAN, DEVIATION = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # of ImageNet's channels; the paper takes them everywhere
 HELD_OUT = 5000  # the last of the training images, for choosing rates
 MEASUREMENTS = 20  # of the equilibrium, along a run
+
+
+class Normalize(nn.Module):
+    """Pixels in [0, 1] with ImageNet's mean and deviation taken out, channel by channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Buffer(torch.tensor(MEAN).view(3, 1, 1))
+        self.deviation = nn.Buffer(torch.tensor(DEVIATION).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.deviation
 
 
 @cache
@@ -49,13 +67,17 @@ def network(setting: dict[str, Any], generator: torch.Generator) -> nn.Sequentia
     how: dict[str, Any] = {"side": setting["side"]} if setting["network"] == "vgg_small" else {}
     how |= {"widths": setting["widths"]} if setting["widths"] else {}
     inputs = "same" if setting.get("input_bits", 1) == 1 else None
-    return getattr(models, setting["network"])(
+    model = getattr(models, setting["network"])(
+        setting.get("classes", 10),
         channels=CHANNELS[setting["data"]],
         estimator=setting["estimator"],
         input_estimator=inputs,
         generator=generator,
         **how,
     )
+    if not setting.get("normalize"):
+        return model
+    return nn.Sequential(OrderedDict([("normalize", Normalize()), *model.named_children()]))
 
 
 def settle(model: nn.Module, pixels: Tensor, batch_size: int) -> None:
