@@ -94,6 +94,9 @@ def test_the_equilibrium_is_read_from_whole_seeds():
     assert found[equilibrium.PUBLISHED] == [16.0, 16.0]
     assert found[equilibrium.INSIDE] == pytest.approx([0.2])
     assert found[equilibrium.AT_THREE] == pytest.approx([0.2, 0.2])
+    spread = 0.1 / 2**0.5  # of two seeds 0.1 apart, at every power
+    assert found[equilibrium.FAR_OVER_SPREAD] == pytest.approx([0.3 / spread])
+    assert found[equilibrium.THREE_OVER_SPREAD] == pytest.approx([0.2 / spread])
     _drawn(EQUILIBRIUM, records)
 
 
