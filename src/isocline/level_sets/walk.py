@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from isocline._core.checks import check_choice, check_finite, check_number, wron
 from isocline.level_sets import functional
 from isocline.level_sets.adapters import Model, at_rest
 from isocline.level_sets.oracle import Oracle, Reading
-from isocline.level_sets.scores import ScoreLike, find_score
+from isocline.level_sets.scores import Score, ScoreLike, find_score
 from isocline.level_sets.traversal import Traversal
 
 Bounds = tuple[float, float]
@@ -34,7 +35,7 @@ def traverse(
     start_noise: Tensor | None = None,
     generator: torch.Generator | None = None,
     *,
-    most: float = 0.2,
+    most: float = 0.1,
     growth: float = 1.25,
     halvings: int = 6,
     correct: bool = True,
@@ -70,23 +71,21 @@ def traverse(
     check_number("halvings", halvings, least=0, integer=True)
     check_choice("method", method, METHODS)
     every = max(1, steps // 10) if every is None else check_number("every", every, least=1, integer=True)
-    plan = _Plan(
+    plan = Plan(
         eta, steps, eps, delta, bounds, method == "lst", max(most, eta), growth, halvings, correct, every
     )
-    source, target = source.detach(), target.detach()
     kind = find_score(score).as_published() if method == "paper" else find_score(score)
-    with at_rest(model) as said:
-        oracle = Oracle(model, kind, label if label is None else label.long(), source)
-        walk = _Walk(plan, oracle, source, target, start_noise, generator)
-        for step in range(steps):
-            if not len(walk.rows):
-                break
-            walk.step(step)
-        return walk.result(method, said)
+    return run(plan, method, model, source, target, label, kind, start_noise, generator)
+
+
+# (target, x, g, g at the source, eta, standard normal numbers) to the next proposal, before it is clipped; all (R, ...)
+Move = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
+    """The numbers of a walk. move: another way to go than along level sets, `baselines`."""
+
     eta: float
     steps: int
     eps: float
@@ -98,6 +97,30 @@ class _Plan:
     halvings: int
     correct: bool
     every: int
+    move: Move | None = None
+
+
+def run(
+    plan: Plan,
+    method: str,
+    model: Model,
+    source: Tensor,
+    target: Tensor,
+    label: Tensor | None,
+    score: Score,
+    start_noise: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Traversal:
+    """Walk by a plan; arguments are checked already."""
+    source, target = source.detach(), target.detach()
+    with at_rest(model) as said:
+        oracle = Oracle(model, score, label if label is None else label.long(), source)
+        walk = _Walk(plan, oracle, source, target, start_noise, generator)
+        for step in range(plan.steps):
+            if not len(walk.rows):
+                break
+            walk.step(step)
+        return walk.result(method, said)
 
 
 class _Walk:
@@ -105,7 +128,7 @@ class _Walk:
 
     def __init__(
         self,
-        plan: _Plan,
+        plan: Plan,
         oracle: Oracle,
         source: Tensor,
         target: Tensor,
@@ -114,6 +137,7 @@ class _Walk:
     ) -> None:
         self.plan, self.oracle, self.source, self.target = plan, oracle, source, target
         self.first = reading = oracle.first(source)
+        self.generator = generator
         self.stopped = self._refusals()
         self.rows = torch.tensor(
             [i for i, why in enumerate(self.stopped) if not why], device=source.device
@@ -122,7 +146,7 @@ class _Walk:
         self.x, rows = source.clone(), self.rows
         self.g, self.a = torch.zeros_like(source), torch.zeros_like(source)
         self.lean, self.confidence = reading.lean.clone(), reading.confidence.clone()
-        noise = _noise(source, start_noise, generator)
+        noise = _noise(source, start_noise, generator) if plan.move is None else None
         if noise is not None and len(rows):
             self.x[rows] = functional.start(source[rows], noise[rows], plan.bounds)
             reading = oracle.read(self.x[rows], rows)
@@ -136,6 +160,7 @@ class _Walk:
         self.confidences = self.confidence[:, None].repeat(1, steps + 1)
         self.accepted = torch.zeros(B, steps, dtype=torch.bool, device=source.device)
         self.etas = source.new_zeros(B, steps)
+        self.origin = self.g.clone() if plan.move is not None else self.g
         self.goal = (1 - plan.eta) ** steps * _distance(source, target)
         self.path, self.path_steps = [self.x.clone()], [0]
         self._stop_where_gradient_is_lost()
@@ -161,6 +186,11 @@ class _Walk:
     def _proposal(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Where to next, and the gradients gathered by then."""
         plan, x, g, a, eta = self.plan, self.x[rows], self.g[rows], self.a[rows], self.eta[rows]
+        if plan.move is not None:
+            shape, kind = (len(rows), *x.shape[1:]), {"dtype": x.dtype, "device": x.device}
+            draw = torch.randn(shape, generator=self.generator, **kind)
+            new = plan.move(self.target[rows], x, g, self.origin[rows], _spread(eta, x), draw)
+            return functional.clip(new, plan.bounds), draw
         level = self.first.lean[rows]
         pull = self.oracle.score.pull(self.lean[rows], level)
         if plan.adaptive:
