@@ -108,7 +108,7 @@ def plot(records: list[Record]) -> dict[str, Figure]:
     return {"photographs": figure}
 
 
-FOUR = ("coffee", "cat", "astronaut", "rocket")
+FOUR = ("coffee", "cat", "motorcycle", "rocket")
 PAIRS = [{"source": a, "targets": [b for b in FOUR if b != a]} for a in FOUR]
 BLIND_SPOTS = Claim(
     name="level_sets/blind-spots",
