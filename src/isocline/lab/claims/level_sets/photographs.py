@@ -10,7 +10,7 @@ import torch
 from isocline.datasets.photographs import photographs
 from isocline.level_sets.examples import example_model
 from isocline.level_sets.report import report_pairs
-from isocline.level_sets.traverse import traverse
+from isocline.level_sets.walk import traverse
 
 from ...claim import Claim, Expected, Measurement, Missing, Record, Scale
 from ...style import ORANGE, SOFT, TEAL, new_figure
