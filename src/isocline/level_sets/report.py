@@ -18,7 +18,7 @@ from isocline.level_sets import measures
 from isocline.level_sets.adapters import Model
 from isocline.level_sets.functional import hull_grid
 from isocline.level_sets.traversal import Traversal
-from isocline.level_sets.traverse import traverse
+from isocline.level_sets.walk import traverse
 
 DROPS = (0.0, 0.1, 0.2, 0.3)
 

@@ -10,7 +10,7 @@ import torch
 from isocline.datasets.photographs import photographs
 from isocline.level_sets.examples import example_model
 from isocline.level_sets.report import report_pairs
-from isocline.level_sets.traverse import traverse
+from isocline.level_sets.walk import traverse
 
 from ...claim import Claim, Expected, Measurement, Missing, Record, Scale
 from ...style import ORANGE, SOFT, TEAL, new_figure
@@ -108,7 +108,7 @@ def plot(records: list[Record]) -> dict[str, Figure]:
     return {"photographs": figure}
 
 
-FOUR = ("coffee", "cat", "astronaut", "rocket")
+FOUR = ("coffee", "cat", "motorcycle", "rocket")
 PAIRS = [{"source": a, "targets": [b for b in FOUR if b != a]} for a in FOUR]
 BLIND_SPOTS = Claim(
     name="level_sets/blind-spots",
