@@ -139,10 +139,11 @@ def _model(name: str) -> nn.Module:
 
 
 def _show(columns: list[str], rows: list[list[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(soft_wrap=True).print(table)
+    """Plain columns, so that a terminal of any width and a pipe get the same."""
+    cells = [columns, *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        first, *rest = row
+        print(
+            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))])
+        )

@@ -11,7 +11,7 @@ from isocline.level_sets.functional import hull_grid
 
 
 def rmse(a: Tensor, b: Tensor) -> Tensor:
-    """Root of the mean squared difference. Shapes: ``(B, ...)``; returns ``(B,)``. Source: BSSF, Table 1 (l2 / sqrt of the size)."""
+    """Root of the mean squared difference. Shapes: ``(B, ...)``; returns ``(B,)``. Source: BSSF, Table 1 (l2 over root size)."""
     return (a - b).flatten(1).square().mean(1).sqrt()
 
 

@@ -22,9 +22,28 @@ It ends at an image that a person takes for the target. The model still names th
 
 This is the opposite of an adversarial example, where a change too small to see turns the answer. Here everything that
 can be seen changes, and the answer does not. Such an image tells how little the model's confidence says about what is in it."""
-STRIPS = "From left to right: the source, images of the way, the blind spot, and the target it looks like. Below each: the model's confidence that it shows the class of the source."
-CURVES = "Left: confidence in the source's class, step by step. Right: along the straight line from source to blind spot, and, for comparison, from source to target."
-HULLS = "Each point is a mixture of three images: the source (top) and two of its blind spots. Bright: the model is sure to see the source's class. Blind spots are no isolated points when the edges from the source stay bright."
+STRIPS = (
+    "From left to right: the source, images of the way, the blind spot, and the target it looks like. Below each: the "
+    "model's confidence that it shows the class of the source."
+)
+CURVES = (
+    "Left: confidence in the source's class, step by step. Right: along the straight line from source to blind spot, and, "
+    "for comparison, from source to target."
+)
+HULLS = (
+    "Each point is a mixture of three images: the source (top) and two of its blind spots. Bright: the model is sure to see "
+    "the source's class. Blind spots are no isolated points when the edges from the source stay bright."
+)
+TABLE_A = (
+    "Each row is a walk. RMSE, l∞ (the largest difference of any pixel) and SSIM (1: identical) compare the blind spot with "
+    "its target, pixels in [0, 1]. p: confidence in the source's class at the source, at the blind spot, and at the target; "
+    "segment min: the lowest on the straight line to the blind spot. Passes: forward and backward passes through the model."
+)
+TABLE_B = (
+    "Means over the triangles of each source. ≤ d: share of the 66 points whose confidence is at most d below the source's. "
+    "Edges: the straight lines from the source to its blind spots, their mean confidence, and the worst point relative to "
+    "the source."
+)
 
 
 def write_page(report: BlindSpotReport, folder: Path, model: str, command: str) -> Path:
@@ -43,19 +62,13 @@ def write_page(report: BlindSpotReport, folder: Path, model: str, command: str) 
     page = Page(f"Blind spots of {model}", LEAD, facts, badge)
     page.section("What this shows").text(WHAT)
     _strips(page, report, folder)
-    page.section("How near, and how sure").table(*report.table_a(), caption=(
-        "Each row is a walk. RMSE, l∞ (the largest difference of any pixel) and SSIM (1: identical) compare the blind spot with its target, pixels "
-        "in [0, 1]. p: confidence in the source's class at the source, at the blind spot, and at the target; segment min: the lowest on the "
-        "straight line to the blind spot. Passes: forward and backward passes through the model."))  # fmt: skip
+    page.section("How near, and how sure").table(*report.table_a(), caption=TABLE_A)
     rows = [i for i in range(len(walk)) if bool(walk.kept[i])]
     if rows:
         _picture(page, folder, "confidence", pictures.curves(report, rows), CURVES)
     _hulls(page, report, folder)
-    odd = [
-        f"{report.sources[i]} → {report.targets[i]}: {why}"
-        for i, why in enumerate(walk.stopped)
-        if not bool(found[i])
-    ]
+    names = [f"{a} → {b}" for a, b in zip(report.sources, report.targets, strict=True)]
+    odd = [f"{name}: {why}." for name, why, good in zip(names, walk.stopped, found, strict=True) if not good]
     if odd or walk.notes:
         page.section("Mind").text("\n\n".join([*odd, *walk.notes]))
     if command:
@@ -89,13 +102,8 @@ def _hulls(page: Page, report: BlindSpotReport, folder: Path) -> None:
         return
     page.section("Between blind spots")
     first = {report.sources[hull.pairs[0]]: k for k, hull in reversed(list(enumerate(report.hulls)))}
-    which = sorted(first.values())[:4]
-    _picture(page, folder, "triangles", pictures.triangles(report, which), HULLS)
-    page.table(
-        columns,
-        rows,
-        "Means over the triangles of each source. Within d: share of the 66 points whose confidence is at most d below the source's. Edges: the straight lines from the source to its blind spots; worst is relative to the source.",
-    )
+    _picture(page, folder, "triangles", pictures.triangles(report, sorted(first.values())[:3]), HULLS)
+    page.table(columns, rows, TABLE_B)
 
 
 def _picture(page: Page, folder: Path, name: str, figure: object, caption: str) -> None:

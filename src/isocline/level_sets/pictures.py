@@ -40,14 +40,7 @@ def strip(report: BlindSpotReport, i: int, between: int = 3) -> Figure:
     shown = [(walk.source[i], f"source: {report.sources[i]}", float(walk.source_confidence[i]), TEAL)]
     for k in picked:
         step = int(walk.path_steps[k])
-        shown.append(
-            (
-                walk.path[k, i] if walk.path.shape[0] == len(walk.path_steps) else walk.path[i, k],
-                f"step {step}",
-                float(walk.confidences[i, step]),
-                SOFT,
-            )
-        )
+        shown.append((walk.path[i, k], f"step {step}", float(walk.confidences[i, step]), SOFT))
     shown.append((walk.end[i], "blind spot", float(walk.end_confidence[i]), ORANGE))
     shown.append((walk.target[i], f"target: {report.targets[i]}", float(report.control[i, -1]), SOFT))
     figure = Figure(figsize=(1.75 * len(shown), 2.35), layout="constrained")

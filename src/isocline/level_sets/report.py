@@ -16,7 +16,6 @@ from isocline._core.checks import check_number, wrong
 from isocline._core.files import plain, write_json
 from isocline.level_sets import measures
 from isocline.level_sets.adapters import Model
-from isocline.level_sets.functional import hull_grid
 from isocline.level_sets.traversal import Traversal
 from isocline.level_sets.walk import traverse
 
@@ -86,8 +85,8 @@ class BlindSpotReport:
             edges = torch.stack(walked)
             cells = [p, mean, *shares, float(edges.double().mean()), float(edges.min()) - p]
             rows.append([name, len(hulls), *(round(cell, 4) for cell in cells)])
-        columns = ["source", "triangles", "p source", "mean", *(f"within {drop:g}" for drop in DROPS)]
-        return [*columns, "mean on edges", "worst on edges"], rows
+        columns = ["source", "triangles", "p source", "mean", *(f"≤ {drop:g}" for drop in DROPS)]
+        return [*columns, "edges, mean", "worst"], rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the images."""
@@ -159,6 +158,3 @@ def report_pairs(
         measures.segment_confidence(model, source, target, y),
         hulls,
     )
-
-
-HULL_WEIGHTS = hull_grid(10)

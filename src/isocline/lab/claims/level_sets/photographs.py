@@ -27,8 +27,8 @@ DROP, COST, PUBLISHED = (
 )
 HULL = "share of triangle points within 0.2 of the source's confidence"
 CAPTION = (
-    "Left in each row: source, blind spot, target. The number is the confidence of EfficientNet-Lite0 in the source's class. Right: that "
-    "confidence straight from the source to the blind spot (orange) and to the target (grey)."
+    "Left in each row: source, blind spot, target. The number is the confidence of EfficientNet-Lite0 in the source's "
+    "class. Right: that confidence straight from the source to the blind spot (orange) and to the target (grey)."
 )
 
 

@@ -34,7 +34,7 @@ DROP = 0.2
 
 
 def network(width: int) -> nn.Sequential:
-    """Three 3 x 3 convolutions of `width`, twice and four times as many channels for 28 x 28 grey images, and two linear layers."""
+    """Three 3 x 3 convolutions of `width`, twice and four times as many channels for 28 x 28 grey images, two linear layers."""
     conv, pool = (lambda a, b: [nn.Conv2d(a, b, 3, padding=1), nn.ReLU()]), nn.MaxPool2d(2)
     layers = [*conv(1, width), pool, *conv(width, 2 * width), pool, *conv(2 * width, 4 * width), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(4 * width * 49, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -173,7 +173,10 @@ def _setting(**how: Any) -> list[dict[str, Any]]:
 TWINS = Claim(
     name="level_sets/twins",
     paper=PAPER,
-    sentence="Adversarial training makes a network's triangles of blind spots wider, not narrower: it resists small changes, and is blind to more large ones.",
+    sentence=(
+        "Adversarial training makes a network's triangles of blind spots wider, not narrower: it resists small changes, "
+        "and is blind to more large ones."
+    ),
     expected=(
         Expected(GAIN, 0.0, ">=", source="Table 2: 0.85 against 0.53 (ResNet-50)", scales=("small", "paper")),
         Expected("sources", 20, ">=", source="enough for a spread"),
