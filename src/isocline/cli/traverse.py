@@ -59,6 +59,8 @@ class Traverse:
         check_number("label", self.label, least=-1, integer=True)
         images = torch.stack([_picture(name, self.size) for name in self.pictures])
         model, example = _model(self.model), EXAMPLE_MODELS.get(self.model)
+        weights = next((p for p in model.parameters() if p.is_floating_point()), images)
+        images = images.to(weights)
         target = images[1:]
         source = images[:1].expand_as(target).contiguous()
         label = None if self.label < 0 else torch.full((len(target),), self.label)

@@ -53,7 +53,7 @@ def read_picture(path: str | os.PathLike[str], size: int = 224) -> Tensor:
     pixels = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
     top, left = (height - side) // 2, (width - side) // 2
     cut = pixels[top : top + side, left : left + side]
-    return torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1))).float() / 255
+    return torch.tensor(cut.transpose(2, 0, 1), dtype=torch.float32) / 255
 
 
 def photographs(names: Sequence[str], size: int = 224) -> Tensor:
