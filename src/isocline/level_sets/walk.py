@@ -38,7 +38,7 @@ def traverse(
     most: float = 0.1,
     growth: float = 1.25,
     halvings: int = 6,
-    correct: bool = True,
+    correct: bool = False,
     every: int | None = None,
 ) -> Traversal:
     """Walk from each source towards its target while the model's score drops by less than delta.
@@ -194,7 +194,9 @@ class _Walk:
         level = self.first.lean[rows]
         pull = self.oracle.score.pull(self.lean[rows], level)
         if plan.adaptive:
-            pull = pull * (eta / plan.eta)  # a longer step gathers as much as the short ones it stands for
+            pull = pull * (eta / plan.eta).clamp(
+                min=1
+            )  # a longer step gathers as much as the short ones it stands for
         a = functional.accumulate(a, g * _spread(pull, g), plan.eps)
         along = _spread(eta, x) * functional.tangent(self.target[rows] - x, g)
         new = x + along - a
