@@ -36,9 +36,8 @@ def efficientnet_lite0() -> nn.Module:
         advice = "pip install 'isocline[examples]'"
         raise ImportError(f"efficientnet_lite_pytorch: want it installed, got none; {advice}") from error
     network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
+    path = str(EfficientnetLite0ModelFile.get_model_file_path())
+    weights = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(weights)
     return Normalized(network, 127 / 255, 128 / 255).eval()  # it wants (255 x - 127) / 128
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -111,7 +111,7 @@ def triangles(report: BlindSpotReport, which: Sequence[int]) -> Figure:
 
     figure = Figure(figsize=(3.5 * len(which) + 0.7, 3.5), layout="constrained")
     axes = figure.subplots(1, len(which), squeeze=False)[0]
-    image = None
+    image: Any = None
     for ax, h in zip(axes, which, strict=True):
         hull = report.hulls[h]
         a, b = (report.targets[i] for i in hull.pairs)

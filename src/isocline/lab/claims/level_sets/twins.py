@@ -184,9 +184,7 @@ TWINS = Claim(
     ),
     scales={
         "tour": Scale(_setting(), 1, "20 seconds; too short a training to tell the twins apart"),
-        "small": Scale(
-            _setting(width=16, images=6000, epochs=5, sources=30), 3, "5 minutes"
-        ),
+        "small": Scale(_setting(width=16, images=6000, epochs=5, sources=30), 3, "5 minutes"),
         "paper": Scale(
             _setting(width=32, images=60_000, epochs=20, attack_steps=10, sources=1000, targets=5),
             3,
