@@ -27,11 +27,11 @@ def photograph(name: str, size: int = 224) -> Tensor:
     """One of `PHOTOGRAPHS` as `read_picture` gives it. Raises ValueError for another name, ImportError without scikit-image."""
     check_choice("name", name, PHOTOGRAPHS)
     try:
-        import skimage
+        import skimage  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         advice = "pip install 'isocline[examples]'"
         raise ImportError(f"scikit-image: want it installed, got none; {advice}") from error
-    return read_picture(Path(skimage.__file__).parent / "data" / PHOTOGRAPHS[name], size)
+    return read_picture(Path(str(skimage.__file__)).parent / "data" / PHOTOGRAPHS[name], size)
 
 
 def read_picture(path: str | os.PathLike[str], size: int = 224) -> Tensor:

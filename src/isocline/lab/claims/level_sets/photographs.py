@@ -82,6 +82,8 @@ def measure(records: list[Record]) -> dict[str, list[float]]:
         "l∞ to the target": "linf",
     }
     found = {figure: [value for r in records for value in r.values[name]] for figure, name in names.items()}
+    stays = [value >= -0.2 for value in found[DROP]]
+    found["share of pairs whose straight line stays above p - 0.2"] = [float(np.mean(stays))]
     for name in (NEAR, ALIKE, P_END):
         if len(found[name]) > 1:
             found[f"{name}: mean over pairs"] = [float(np.mean(found[name]))]
