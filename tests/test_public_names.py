@@ -21,6 +21,8 @@ MODULES = [
     "isocline.dynamics.functional",
     "isocline.dynamics.measures",
     "isocline.lab",
+    "isocline.level_sets",
+    "isocline.level_sets.functional",
     "isocline.linear_model",
     "isocline.linear_model.functional",
     "isocline.orthogonal",

@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import binary, datasets, dynamics, lab, linear_model, orthogonal, plstm, theory, training
+    from . import (
+        binary,
+        datasets,
+        dynamics,
+        lab,
+        level_sets,
+        linear_model,
+        orthogonal,
+        plstm,
+        theory,
+        training,
+    )
 
 _SUBMODULES = (
     "binary",
     "datasets",
     "dynamics",
     "lab",
+    "level_sets",
     "linear_model",
     "orthogonal",
     "plstm",
@@ -33,6 +45,7 @@ __all__ = [
     "datasets",
     "dynamics",
     "lab",
+    "level_sets",
     "linear_model",
     "orthogonal",
     "plstm",

@@ -13,6 +13,7 @@ import tyro
 
 from .reconstruct import Generate, Reconstruct
 from .theory import Theory
+from .traverse import Traverse
 
 if TYPE_CHECKING:
     from isocline.lab import Claim, Report
@@ -173,6 +174,7 @@ COMMANDS: dict[str, type[Command]] = {
     "reconstruct": Reconstruct,
     "generate": Generate,
     "theory": Theory,
+    "traverse": Traverse,
     "doctor": Doctor,
 }
 

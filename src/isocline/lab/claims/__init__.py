@@ -17,6 +17,7 @@ ROOMS = (
     "isocline.lab.claims.plstm",
     "isocline.lab.claims.orthogonal",
     "isocline.lab.claims.binary",
+    "isocline.lab.claims.level_sets",
 )
 
 
