@@ -116,7 +116,7 @@ def batching(model: torch.nn.Module, images: Tensor, steps: int = 3) -> str:
         )
     torch.set_num_threads(threads)
     columns = ["threads", "one by one, s", "16 at once, s", "one by one over at once", "wanted", ""]
-    words = f"Wall time of 16 walks of {steps} steps, 16 pairs in one batch beside one after the other: a network whose convolutions fill the processor at batch 1 gains nothing."
+    words = f"Wall time of 16 walks of {steps} steps, 16 pairs in one batch beside one after the other."
     return f"{words}\n\n{sides.table(columns, rows)}"
 
 
