@@ -52,7 +52,7 @@ def plain(model: torch.nn.Module, source: Tensor, target: Tensor, label: Tensor,
 
 def loops(model: torch.nn.Module, images: Tensor) -> str:
     rows = []
-    for batch, steps in ((1, 40), (16, 6)):
+    for batch, steps in ((1, 16), (16, 3)):
         source, target = images[:1].repeat(batch, 1, 1, 1), images[1:2].repeat(batch, 1, 1, 1)
         label = model(source).argmax(1)
         options = {"eta": ETA, "eps": EPS, "delta": DELTA, "steps": steps}
@@ -65,7 +65,7 @@ def loops(model: torch.nn.Module, images: Tensor) -> str:
         }
         accepted = {"plain": plain(model, source, target, label, steps).mean().item()}
         accepted |= {name: runs[name]().accepted.double().sum(1).mean().item() for name in ("paper", "lst")}
-        times = sides.take_turns(runs, rounds=3, warmup=1)
+        times = sides.take_turns(runs, rounds=5, warmup=1)
         each = {name: sides.Timing(tuple(s / accepted[name] for s in t.seconds)) for name, t in times.items()}
         for name in ("paper", "lst"):
             ratio = each["plain"].over(each[name])
