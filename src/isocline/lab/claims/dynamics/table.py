@@ -1,4 +1,4 @@
-"""Table 1: ECG and EEG by GTF, adaptive GTF and sparse forcing, beside the paper's medians; and our best settings."""
+"""Table 1: ECG and EEG by GTF, adaptive GTF and sparse forcing, beside the paper's medians; our best settings on the ECG."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CONFIGURED: dict[str, dict[str, dict[str, Any]]] = {
         },
         "agtf": {"forcing": {"kind": "adaptive", "method": "product_upper_bound"}},
         "stf": {"forcing": {"kind": "none"}, "sequence_length": 221},
-        "ours": {  # three members of 100 000 updates, of which the validation part chooses one
+        "ours": {  # ten members of 50 000 updates, of which the validation part chooses one
             "forcing": {"kind": "constant", "alpha": 0.3}, "observation": "identity", "regularization": 0.0,
-            "learning_rate": [3e-3, 1e-6], "seeds": 3, "updates": 100_000,
+            "learning_rate": [3e-3, 1e-6], "seeds": 10, "updates": 50_000,
         },
     },
     "eeg": {
@@ -38,10 +38,9 @@ CONFIGURED: dict[str, dict[str, dict[str, Any]]] = {
         "gtf": {"forcing": {"kind": "constant", "alpha": 0.1}},
         "agtf": {"forcing": {"kind": "adaptive", "method": "arithmetic_mean"}},
         "stf": {"forcing": {"kind": "none"}, "sequence_length": 41},
-        "ours": {"forcing": {"kind": "constant", "alpha": 0.1}, "learning_rate": [3e-3, 1e-6]},
     },
 }  # fmt: skip
-METHODS = ("gtf", "agtf", "stf", "ours")
+METHODS = ("gtf", "agtf", "stf", "ours")  # on the EEG nothing we tried was better than the paper's GTF
 # For the tour: enough to predict a beat, far too little for its attractor.
 QUICK_FIT: dict[str, dict[str, Any]] = {
     "ecg": {
@@ -131,7 +130,9 @@ def _scales(data: str, samples: int, budgets: dict[str, tuple[int, int, str]]) -
         if name == "tour":
             settings = [{**_setting(data, "gtf", updates, samples, **QUICK_FIT[data]), "quick": True}]
         else:
-            settings = [_setting(data, method, updates, samples) for method in METHODS]
+            settings = [
+                _setting(data, method, updates, samples) for method in METHODS if method in CONFIGURED[data]
+            ]
         scales[name] = Scale(settings, seeds, needs)
     return scales
 
@@ -163,7 +164,7 @@ ECG = Claim(
         100_000,
         {
             "tour": (6000, 1, "10 seconds, the ECG recording"),
-            "small": (250_000, 5, "an hour on two cores, the ECG recording"),
+            "small": (250_000, 5, "three quarters of an hour on two cores, the ECG recording"),
             "paper": (250_000, 20, "4 hours, the ECG recording"),
         },
     ),
