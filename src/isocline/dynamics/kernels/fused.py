@@ -26,7 +26,7 @@ def forced_rollout(*arguments: Any) -> Tensor:
         return registered(*arguments)
     if torch._C._are_functorch_transforms_active():
         return _Mapped.apply(*arguments)
-    return _Rollout.apply(*arguments)
+    return _apply(*arguments)
 
 
 @torch.library.custom_op("isocline::forced_rollout", mutates_args=(), device_types="cpu")
@@ -67,10 +67,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _pull_by(adjoint: Any, ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, predicted = ctx.saved_tensors
-    wants_weight = ctx.needs_input_grad[7]
-    *found, to_weight, to_drive = adjoint(*tensors, ctx.clipped, predicted, slope, wants_weight)
-    wants_drive = ctx.needs_input_grad[8]
-    return *found, None, to_weight if wants_weight else None, to_drive if wants_drive else None, None
+    wants = ctx.needs_input_grad
+    *found, to_weight, to_drive = adjoint(*tensors, ctx.clipped, predicted, slope, wants[7])
+    return *found, None, to_weight if wants[7] else None, to_drive if wants[8] else None, None
 
 
 def _keep_adjoint(ctx: Any, inputs: tuple[Any, ...], output: Gradients) -> None:
@@ -113,6 +112,11 @@ class _Rollout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         return _pull_by(registered_backward if torch.is_grad_enabled() else cpu.backward, ctx, slope)
+
+
+# ``Function.apply`` first looks for tensors that outlived a transform of ``torch.func``, and binds defaults: a fiftieth
+# of a training step at three states.
+_apply: Any = getattr(super(torch.autograd.Function, _Rollout), "apply")  # noqa: B009
 
 
 class _Mapped(torch.autograd.Function):
