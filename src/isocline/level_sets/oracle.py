@@ -33,12 +33,12 @@ class Oracle:
         self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.backwards = torch.zeros_like(self.forwards)
         self.notes: list[str] = []
+        self.layout = torch.contiguous_format
 
     def first(self, source: Tensor) -> Reading:
-        """The clean sources: settles whether the model gives probabilities, and the labels that were not given."""
+        """The clean sources: settles the layout, whether the model gives probabilities, and the labels that were not given."""
         rows = torch.arange(len(source), device=source.device)
-        x = source.detach().clone().requires_grad_()
-        output = self._output(x)
+        x, output = self._first_output(source)
         self.forwards += 1
         if self.score.of_class:
             self._check_classes(output)
@@ -54,10 +54,14 @@ class Oracle:
             self.label = torch.zeros(len(source), dtype=torch.long, device=source.device)
         return self._reading(x, output, self.label[rows])
 
-    def read(self, x: Tensor, rows: Tensor) -> Reading:
-        """One forward pass of x ``(R, ...)``, inputs of the samples `rows` ``(R,)``."""
+    def arranged(self, x: Tensor) -> Tensor:
+        """x in the layout that the model is given, the same numbers."""
+        return x.contiguous(memory_format=self.layout)
+
+    def read(self, x: Tensor, rows: Tensor, *, last: bool = False) -> Reading:
+        """One forward pass of x ``(R, ...)``, inputs of the samples `rows` ``(R,)``; the last leads to no gradient."""
         assert self.label is not None  # `first` comes first
-        x = x.detach().requires_grad_()
+        x = self.arranged(x.detach()).requires_grad_(not last)
         output = self._output(x)
         self.forwards[rows] += 1
         return self._reading(x, output, self.label[rows])
@@ -69,8 +73,23 @@ class Oracle:
         (gradient,) = torch.autograd.grad(total, reading.x)
         return gradient
 
+    def _first_output(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """x as the model is given it, and its output: images with channels last, unless it wants them otherwise.
+
+        The CPU's convolutions in float32 take them so without rearranging, a network of ImageNet's in half the time.
+        """
+        if source.dim() == 4 and source.is_cpu and source.dtype == torch.float32:
+            self.layout = torch.channels_last
+            x = self.arranged(source.detach().clone()).requires_grad_()
+            try:
+                return x, self._output(x)
+            except RuntimeError:  # a view of what it takes for contiguous; any other error comes again
+                self.layout = torch.contiguous_format
+        x = source.detach().clone().requires_grad_()
+        return x, self._output(x)
+
     def _output(self, x: Tensor) -> Tensor:
-        with torch.enable_grad():
+        with torch.set_grad_enabled(x.requires_grad):
             output = self.model(x)
         if not isinstance(output, Tensor):
             raise wrong(
@@ -87,11 +106,11 @@ class Oracle:
             raise wrong("the model's output", "at least 2 classes", output, do)
 
     def _reading(self, x: Tensor, output: Tensor, label: Tensor) -> Reading:
-        with torch.enable_grad():
+        with torch.set_grad_enabled(x.requires_grad):
             graph = self.score.lean(output, label)
         if graph.shape != (len(x),):
             raise wrong("score", f"shape ({len(x)},)", graph, "one number a sample")
-        if not graph.requires_grad:
+        if x.requires_grad and not graph.requires_grad:
             raise wrong(
                 "model", "one that can be differentiated in its input", "an output without a gradient"
             )

@@ -135,8 +135,10 @@ class _Walk:
         start_noise: Tensor | None,
         generator: torch.Generator | None,
     ) -> None:
-        self.plan, self.oracle, self.source, self.target = plan, oracle, source, target
+        self.plan, self.oracle = plan, oracle
         self.first = reading = oracle.first(source)
+        self.source, self.target = oracle.arranged(source), oracle.arranged(target)
+        source = self.source
         self.generator = generator
         self.stopped = self._refusals()
         self.rows = torch.tensor(
@@ -261,16 +263,16 @@ class _Walk:
         """Look once more at every end, and put all together."""
         plan, first, oracle = self.plan, self.first, self.oracle
         everyone = torch.arange(len(self.x), device=self.x.device)
-        end = oracle.read(self.x, everyone)
+        end = oracle.read(self.x, everyone, last=True)
         if self.path_steps[-1] != plan.steps:
             self.path.append(self.x.clone())
             self.path_steps.append(plan.steps)
         assert oracle.label is not None
         return Traversal(
-            source=self.source,
-            target=self.target,
+            source=self.source.contiguous(),
+            target=self.target.contiguous(),
             label=oracle.label,
-            end=self.x,
+            end=self.x.contiguous(),
             path=torch.stack(self.path, 1),
             path_steps=torch.tensor(self.path_steps),
             confidences=self.confidences,
