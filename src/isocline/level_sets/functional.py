@@ -22,6 +22,7 @@ __all__ = [
     "corrected",
     "hull_grid",
     "inner",
+    "largest",
     "log_odds",
     "log_probability",
     "margin",
@@ -33,8 +34,12 @@ __all__ = [
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of every sample: ``<a, b>``, kept broadcastable. Shapes: a, b ``(B, ...)``; returns ``(B, 1, ..., 1)``."""
-    product = (a * b).flatten(1).sum(1)
-    return product.reshape(-1, *[1] * (a.dim() - 1))
+    return (a * b).sum(_each(a), keepdim=True)
+
+
+def largest(g: Tensor) -> Tensor:
+    """``max |g|`` of every sample, NaN where one is, kept broadcastable. Shapes: g ``(B, ...)``; returns ``(B, 1, ..., 1)``."""
+    return torch.linalg.vector_norm(g, torch.inf, _each(g), keepdim=True)
 
 
 def tangent(v: Tensor, g: Tensor) -> Tensor:
@@ -47,16 +52,17 @@ def tangent(v: Tensor, g: Tensor) -> Tensor:
     tensor([[3., 0.]])
     """
     unit, squared = _scaled(g)
-    return v - unit * (inner(unit, v) / squared)
+    return torch.addcmul(v, unit, inner(unit, v) / squared, value=-1)
 
 
-def accumulate(a: Tensor, g: Tensor, eps: float) -> Tensor:
-    """The memory of gradients, clipped element by element: ``clip(a + (eps / 2) g, -eps, eps)``.
+def accumulate(a: Tensor, g: Tensor, eps: float, weight: Tensor | float = 1.0) -> Tensor:
+    """The memory of gradients, clipped element by element: ``clip(a + (eps / 2) weight g, -eps, eps)``.
 
-    g is the gradient of the cost (cross-entropy), so that ``x - a`` goes back up. Shapes: a, g ``(B, ...)``; returns the
-    same. Source: BSSF, Algorithm 1.
+    weight g is the gradient of the cost (cross-entropy), so that ``x - a`` goes back up. Shapes: a, g ``(B, ...)``; weight
+    broadcasts to them; returns the same. Source: BSSF, Algorithm 1.
     """
-    return (a + (eps / 2) * g).clamp(-eps, eps)
+    factor = torch.as_tensor(weight, dtype=g.dtype, device=g.device) * (eps / 2)
+    return torch.addcmul(a, g, factor).clamp_(-eps, eps)
 
 
 def clip(x: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -74,9 +80,9 @@ def corrected(x: Tensor, g: Tensor, excess: Tensor) -> Tensor:
     tensor([[1., 1.]])
     """
     unit, squared = _scaled(g)
-    largest = g.abs().flatten(1).amax(1).reshape(-1, *[1] * (g.dim() - 1))
-    length = excess.reshape(largest.shape) / (torch.where(largest == 0, 1, largest) * squared)
-    return x - unit * length
+    top = largest(g)
+    length = excess.reshape(top.shape) / (torch.where(top == 0, 1, top) * squared)
+    return torch.addcmul(x, unit, length, value=-1)
 
 
 def start(source: Tensor, u: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -138,10 +144,15 @@ def hull_grid(n: int) -> Tensor:
 
 def _scaled(g: Tensor) -> tuple[Tensor, Tensor]:
     """g over its largest magnitude, and the squared norm of that (1 where g is zero)."""
-    largest = g.abs().flatten(1).amax(1).reshape(-1, *[1] * (g.dim() - 1))
-    unit = g / torch.where(largest == 0, torch.ones_like(largest), largest)
-    squared = inner(unit, unit)
+    top = largest(g)
+    unit = g / torch.where(top == 0, torch.ones_like(top), top)
+    squared = torch.linalg.vector_norm(unit, dim=_each(g), keepdim=True).square()
     return unit, torch.where(squared == 0, torch.ones_like(squared), squared)
+
+
+def _each(x: Tensor) -> tuple[int, ...]:
+    """All axes but the batch."""
+    return tuple(range(1, x.dim()))
 
 
 def _own(logits: Tensor, label: Tensor) -> Tensor:

@@ -170,12 +170,13 @@ class _Walk:
     def step(self, step: int) -> None:
         """One proposal for every sample that walks: a forward pass, and a backward one for those that are accepted."""
         plan, rows = self.plan, self.rows
-        before = self.a[rows]
-        proposal, self.a[rows] = self._proposal(rows)
+        before = _take(self.a, rows)
+        proposal, a = self._proposal(rows)
+        self.a = _put(self.a, rows, a)
         reading = self.oracle.read(proposal, rows)
         ok = self.oracle.score.holds(reading.value, self.first.value[rows], plan.delta)
         ok &= torch.isfinite(reading.lean)
-        self.x[rows] = _where(ok, proposal, self.x[rows])
+        self.x = _put(self.x, rows, _choose(ok, proposal, self.x, rows))
         self.lean[rows] = torch.where(ok, reading.lean, self.lean[rows])
         self.confidence[rows] = torch.where(ok, reading.confidence, self.confidence[rows])
         self.confidences[:, step + 1 :] = self.confidence[:, None]
@@ -183,53 +184,57 @@ class _Walk:
         if (step + 1) % plan.every == 0:
             self.path.append(self.x.clone())
             self.path_steps.append(step + 1)
-        self._next(rows, ok, reading, self.a[rows] == before, last=step + 1 == plan.steps)
+        last = step + 1 == plan.steps
+        if not (plan.adaptive or last or ok.all()):  # the same proposal would be refused for ever
+            same = (a == before).flatten(1).all(1)
+            self._stop(rows[~ok & same], "refused, and nothing changes")
+        self._next(rows, ok, reading, last=last)
 
     def _proposal(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Where to next, and the gradients gathered by then."""
-        plan, x, g, a, eta = self.plan, self.x[rows], self.g[rows], self.a[rows], self.eta[rows]
+        plan, eta = self.plan, self.eta[rows]
+        x, g, a, target = (_take(t, rows) for t in (self.x, self.g, self.a, self.target))
         if plan.move is not None:
             shape, kind = (len(rows), *x.shape[1:]), {"dtype": x.dtype, "device": x.device}
             draw = torch.randn(shape, generator=self.generator, **kind)
-            new = plan.move(self.target[rows], x, g, self.origin[rows], _spread(eta, x), draw)
+            new = plan.move(target, x, g, self.origin[rows], _spread(eta, x), draw)
             return functional.clip(new, plan.bounds), draw
         level = self.first.lean[rows]
         pull = self.oracle.score.pull(self.lean[rows], level)
-        if plan.adaptive:
-            pull = pull * (eta / plan.eta).clamp(
-                min=1
-            )  # a longer step gathers as much as the short ones it stands for
-        a = functional.accumulate(a, g * _spread(pull, g), plan.eps)
-        along = _spread(eta, x) * functional.tangent(self.target[rows] - x, g)
-        new = x + along - a
+        if plan.adaptive:  # a longer step gathers as much as the short ones it stands for
+            pull = pull * (eta / plan.eta).clamp(min=1)
+        a = functional.accumulate(a, g, plan.eps, _spread(pull, g))
+        along = functional.tangent(target - x, g).mul_(_spread(eta, x))
+        new = x + along
+        new -= a
         if plan.adaptive and plan.correct:
-            new = new + self._correction(rows, level, along)
+            new += self._correction(rows, level, along)
         return functional.clip(new, plan.bounds), a
 
     def _correction(self, rows: Tensor, level: Tensor, along: Tensor) -> Tensor:
         """The Newton step back to the level, no longer than the step along it."""
-        g, excess = self.g[rows], self.lean[rows] - level
+        g, excess = _take(self.g, rows), self.lean[rows] - level
         if not self.oracle.score.two_sided:
             excess = excess.clamp(max=0)
         back = functional.corrected(torch.zeros_like(g), g, excess)
         longest, length = along.flatten(1).norm(dim=1), back.flatten(1).norm(dim=1)
         return back * _spread((longest / length.clamp(min=torch.finfo(g.dtype).tiny)).clamp(max=1), g)
 
-    def _next(self, rows: Tensor, ok: Tensor, reading: Reading, same: Tensor, *, last: bool) -> None:
+    def _next(self, rows: Tensor, ok: Tensor, reading: Reading, *, last: bool) -> None:
         """Who goes on, with which gradient and which step."""
         plan = self.plan
         self.refused[rows] = torch.where(ok, 0, self.refused[rows] + 1)
         if plan.adaptive:
-            arrived = ok & (_distance(self.x[rows], self.target[rows]) <= self.goal[rows])
+            left = _distance(_take(self.x, rows), _take(self.target, rows))
+            arrived = ok & (left <= self.goal[rows])
             eta = self.eta[rows]
             self.eta[rows] = torch.where(ok, (eta * plan.growth).clamp(max=plan.most), eta / 2)
             self._stop(rows[arrived], "schedule reached")
             self._stop(rows[self.refused[rows] > plan.halvings], "no shorter step is accepted")
-        elif not last:  # the same proposal would be refused for ever
-            self._stop(rows[~ok & same.flatten(1).all(1)], "refused, and nothing changes")
         fresh = ok & torch.isin(rows, self.rows)
         if not last and bool(fresh.any()):
-            self.g[rows] = _where(fresh, self.oracle.gradient(reading, fresh, rows), self.g[rows])
+            gradient = self.oracle.gradient(reading, fresh, rows)
+            self.g = _put(self.g, rows, _choose(fresh, gradient, self.g, rows))
             self._stop_where_gradient_is_lost()
 
     def _stop(self, rows: Tensor, why: str) -> None:
@@ -239,7 +244,7 @@ class _Walk:
             self.rows = self.rows[~torch.isin(self.rows, rows)]
 
     def _stop_where_gradient_is_lost(self) -> None:
-        lost = ~torch.isfinite(self.g[self.rows]).flatten(1).all(1)
+        lost = ~torch.isfinite(functional.largest(_take(self.g, self.rows))).flatten()
         self._stop(self.rows[lost], "the gradient is not finite")
 
     def _refusals(self) -> list[str]:
@@ -358,7 +363,7 @@ def _noise(source: Tensor, given: Tensor | None, generator: torch.Generator | No
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
-    return (x - y).flatten(1).norm(dim=1)
+    return torch.linalg.vector_norm(x - y, dim=tuple(range(1, x.dim())))
 
 
 def _spread(values: Tensor, like: Tensor) -> Tensor:
@@ -366,5 +371,19 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(_spread(mask, a), a, b)
+def _take(values: Tensor, rows: Tensor) -> Tensor:
+    """Some rows, the tensor itself if they are all: not to be written to."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def _put(values: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    """Values with new ones in some rows; the new ones themselves if they are all."""
+    if len(rows) == len(values):
+        return new
+    values[rows] = new
+    return values
+
+
+def _choose(mask: Tensor, new: Tensor, values: Tensor, rows: Tensor) -> Tensor:
+    """New where mask ``(R,)`` holds, else what the rows have."""
+    return new if bool(mask.all()) else torch.where(_spread(mask, new), new, _take(values, rows))
