@@ -39,7 +39,7 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 def largest(g: Tensor) -> Tensor:
     """``max |g|`` of every sample, NaN where one is, kept broadcastable. Shapes: g ``(B, ...)``; returns ``(B, 1, ..., 1)``."""
-    return torch.linalg.vector_norm(g, torch.inf, _each(g), keepdim=True)
+    return _norm(g, torch.inf)
 
 
 def tangent(v: Tensor, g: Tensor) -> Tensor:
@@ -146,8 +146,12 @@ def _scaled(g: Tensor) -> tuple[Tensor, Tensor]:
     """g over its largest magnitude, and the squared norm of that (1 where g is zero)."""
     top = largest(g)
     unit = g / torch.where(top == 0, torch.ones_like(top), top)
-    squared = torch.linalg.vector_norm(unit, dim=_each(g), keepdim=True).square()
+    squared = _norm(unit, 2).square()
     return unit, torch.where(squared == 0, torch.ones_like(squared), squared)
+
+
+def _norm(x: Tensor, order: float) -> Tensor:
+    return torch.linalg.vector_norm(x, order, _each(x), keepdim=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _each(x: Tensor) -> tuple[int, ...]:

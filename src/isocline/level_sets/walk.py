@@ -363,7 +363,7 @@ def _noise(source: Tensor, given: Tensor | None, generator: torch.Generator | No
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x - y, dim=tuple(range(1, x.dim())))
+    return (x - y).norm(2, tuple(range(1, x.dim())))
 
 
 def _spread(values: Tensor, like: Tensor) -> Tensor:
