@@ -16,6 +16,7 @@ MODULES = [
     "isocline.binary",
     "isocline.binary.functional",
     "isocline.binary.packed",
+    "isocline.datasets.photographs",
     "isocline.dynamics",
     "isocline.dynamics.analysis",
     "isocline.dynamics.functional",

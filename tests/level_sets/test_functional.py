@@ -15,6 +15,7 @@ from isocline.level_sets.functional import (
     log_probability,
     margin,
     schedule_bound,
+    spendable,
     start,
     tangent,
 )
@@ -118,3 +119,15 @@ def test_gradients_are_right(function):
     x, g = (normal(i, 2, 3).requires_grad_() for i in (1, 2))
     last = {tangent: (), accumulate: (10.0,), corrected: (normal(3, 2),)}[function]
     assert torch.autograd.gradcheck(lambda a, b: function(a, b, *last), (x, g))
+
+
+@given(st.integers(0, 10**6), st.floats(-2, 2), st.floats(0.01, 1))
+def test_what_is_spent_is_neither_more_than_there_is_nor_than_the_way_costs(seed, excess, eta):
+    v, g = torch.randn((2, 3, 5), generator=torch.Generator().manual_seed(seed))
+    spent = spendable(v, g, torch.full((3,), excess), torch.full((3,), eta))
+    straight = (-eta * inner(g, v)).clamp(min=0).reshape(-1)
+    assert bool((spent >= 0).all())
+    assert bool((spent <= max(excess, 0) + 1e-12).all())
+    assert bool((spent <= straight + 1e-12).all())
+    assert bool((spendable(tangent(v, g), g, torch.ones(3), torch.ones(3)) < 1e-12).all())
+    assert bool((spendable(v, torch.zeros_like(g), torch.ones(3), torch.ones(3)) == 0).all())

@@ -85,16 +85,37 @@ def test_never_further_than_fixed_steps_with_as_many_passes(seed, eta, delta, gr
     Steps that only shrink are exactly that. Growing ones go another way around, and may end a thousandth further.
     """
     growth, slack = growing
-    model, (source, target) = network(seed), pairs(seed)
-    options = {"eta": eta, "eps": 0.0, "delta": delta, "steps": 60}
-    ours = traverse(model, source, target, growth=growth, **options)
-    fixed = traverse(model, source, target, method="paper", every=1, **options)
+    share = shares_of_fixed(seed, eta=eta, delta=delta, eps=0.0, growth=growth)
+    assert max(share) <= 1 + slack
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.3]), st.sampled_from([0.02, 0.2]))
+def test_with_the_gradient_step_nearer_than_fixed_steps(seed, eta, delta):
+    """Gradients gathered push away from the target as well: two ways that differ end at different points.
+
+    So this holds of many walks: as near as fixed steps for nine in ten, and nearer in the mean.
+    Of 1536 drawn walks 1.6 % ended farther, by 9 % at most; the mean share was 0.61.
+    """
+    share = torch.tensor(shares_of_fixed(seed, B=24, eta=eta, delta=delta))
+    assert float((share <= 1.001).double().mean()) >= 0.9
+    assert float(share.mean()) <= 1
+
+
+def shares_of_fixed(seed, B=4, **options):
+    """The distance of each walk's end over that of fixed steps with as many passes, or over the schedule's where that is more."""
+    model, (source, target) = network(seed), pairs(seed, B)
+    growth = {"growth": options.pop("growth")} if "growth" in options else {}
+    ours = traverse(model, source, target, steps=60, **growth, **options)
+    fixed = traverse(model, source, target, steps=60, method="paper", every=1, **options)
+    found = []
     for i, passes in enumerate(ours.evaluations.tolist()):
         steps = min(60, max(1, (passes - 1) // 2))  # two passes a step, one more at the source
         at = int(torch.searchsorted(fixed.path_steps, steps))
-        goal = (1 - eta) ** 60 * float((target[i] - source[i]).norm())
+        goal = (1 - options["eta"]) ** 60 * float((target[i] - source[i]).norm())
         theirs = float((fixed.path[i, at] - target[i]).norm())
-        assert float(left(ours)[i]) <= max(theirs, goal) * (1 + slack)
+        found.append(float(left(ours)[i]) / max(theirs, goal))
+    return found
 
 
 @settings(max_examples=20)
@@ -200,6 +221,40 @@ def test_baselines_stay_in_the_superlevel_set_and_count(name):
     if name == "straight":
         share = found.ratio[:, None]
         torch.testing.assert_close(found.end, target + share * (source - target))
+
+
+def test_a_walk_draws_its_confidences():
+    from matplotlib.figure import Figure
+
+    model, (source, target) = network(4), pairs(4)
+    label = model(source).argmax(1)
+    label[0] = (label[0] + 1) % 3
+    found = traverse(model, source, target, label, delta=0.02)
+    ax = found.plot(Figure().subplots())
+    drawn = [line for line in ax.lines if line.get_linestyle() != "None"]
+    assert len(drawn) == 3  # the misclassified one is not walked
+    for line, i in zip(drawn, (1, 2, 3), strict=True):
+        values = line.get_ydata()
+        assert values[-1] == pytest.approx(float(found.end_confidence[i]))
+        assert len(values) == int((found.etas[i] > 0).sum()) + 1
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_images_in_any_layout_walk_alike(view):
+    """Float32 images pass through a network channels last, unless it takes a view of contiguous ones."""
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return x.view(len(x), -1) if view else x.flatten(1)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), Flat(), nn.Linear(4 * 6 * 6, 3)).eval()
+    source, target = torch.rand((2, 3, 3, 8, 8), generator=generator(0))
+    want = traverse(model, source, target, delta=0.1, steps=20)
+    found = traverse(model.float(), source.float(), target.float(), delta=0.1, steps=20)
+    torch.testing.assert_close(found.end.double(), want.end, atol=1e-4, rtol=0)  # 20 steps in float32
+    assert found.end.is_contiguous()
+    assert torch.equal(found.accepted, want.accepted)
 
 
 WRONG = [

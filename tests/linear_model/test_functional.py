@@ -76,8 +76,10 @@ class TestGolden:
         g, rows = read(golden, name)
         key, gamma = f"{rule}_g{step}_", STEPS[step]
         at = int(g[key + "sep"])
-        run = F.iterate(rows, RULES[rule], gamma, max_iter=max(50, at))
-        assert run.separated_at == at
+        run = F.iterate(rows, RULES[rule], gamma, max_iter=max(50, at + at // 10))
+        # Beyond 50 steps the normalised path is chaotic: another processor's rounding moves the count.
+        slack = at // 10 if rule == "nlrgd" and at > 50 else 0
+        assert abs(run.separated_at - at) <= slack
         off = np.abs(run.theta[:51] - g[key + "iterates"]).max(axis=1) / gamma
         assert off[:11].max() < 1e-9
         assert off.max() < (1e-3 if rule == "nlrgd" else 1e-8)  # rounding grows along the chaotic path
@@ -232,7 +234,7 @@ class TestClasses:
         plain = np.eye(4)[y] * missed - wrong  # the rule as the paper's formula has it, for softmax
         np.testing.assert_allclose(F.class_weights(scores, y, step), plain / missed.sum(), rtol=1e-8)
 
-    @given(arrays(np.float64, 8, elements=st.floats(-3, 3)), steps)
+    @given(arrays(np.float64, 8, elements=st.floats(-3, 3)), steps.map(lambda step: step / 2))
     def test_two_classes_are_the_binary_rule_at_twice_the_step(self, m, step):
         y = np.array([0, 1] * 4)
         scores = np.zeros((8, 2))
@@ -241,9 +243,7 @@ class TestClasses:
         )  # (theta_1 - theta_0) x / step; the binary direction is half of it
         for rule in F.WEIGHTS.values():
             w = F.class_weights(scores, y, step, rule=rule)
-            np.testing.assert_allclose(
-                w[np.arange(8), y], rule(m / 2, 2 * step if step < 1e307 else step), atol=1e-9
-            )
+            np.testing.assert_allclose(w[np.arange(8), y], rule(m / 2, 2 * step), atol=1e-9)
             np.testing.assert_allclose(w.sum(axis=1), 0, atol=1e-15)
 
     def test_a_run_with_two_classes(self, golden):

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from isocline._core.checks import check_choice, check_number, wrong
 
+__all__ = ["PHOTOGRAPHS", "photograph", "photographs", "read_picture"]
+
 PHOTOGRAPHS = {
     "coffee": "coffee.png",
     "cat": "chelsea.png",

@@ -56,14 +56,18 @@ class PictureFolder(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Any, int]:
+        """Picture and label; ``(index, copy)`` is the same picture with other random numbers for every copy, 0 as without."""
+        index, copy = index if isinstance(index, tuple) else (index, 0)
         if not 0 <= index < len(self):
             raise IndexError(f"index: want 0 to {len(self) - 1}, got {index}")
         label = int(np.searchsorted(self._starts, index, side="right")) - 1
         image = torch.tensor(read_picture(self._path(index, label)).transpose(2, 0, 1)).expand(3, -1, -1)
         if self.transform is None:
             return image.contiguous(), label
-        generator = torch_generator(derive_seed("picture", self.seed, self.epoch, index))
+        generator = torch_generator(
+            derive_seed("picture", self.seed, self.epoch, index, *[copy] * (copy > 0))
+        )
         return self.transform(image, generator), label
 
     def set_epoch(self, epoch: int) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "log_probability",
     "margin",
     "schedule_bound",
+    "spendable",
     "start",
     "tangent",
 ]
@@ -93,6 +94,24 @@ def start(source: Tensor, u: Tensor, bounds: tuple[float, float]) -> Tensor:
     width = bounds[1] - bounds[0]
     scale = 4 / 255 * (width if width < float("inf") else 1.0)
     return clip(source + scale * (u - 0.5), bounds)
+
+
+def spendable(v: Tensor, g: Tensor, excess: Tensor, eta: Tensor) -> Tensor:
+    """How much of a score above the level a step may give back to come nearer: ``min(cos^2 excess, eta <-g, v>)``, 0 if negative.
+
+    cos is that of the angle between v and g. Where the tangent leads on (cos near 0, as in thousands of pixels) nothing is
+    spent; where it is used up (cos near 1) what the gathered gradients gained is, but never more than a step of eta v would.
+    Shapes: v, g ``(B, ...)``; excess, eta ``(B,)``; returns ``(B,)``. Source: [ours]; the level set is a superlevel set.
+
+    >>> v, g = torch.tensor([[-2.0, 0.0]]), torch.tensor([[3.0, 0.0]])
+    >>> spendable(v, g, torch.tensor([1.0]), torch.tensor([0.5]))
+    tensor([1.])
+    """
+    unit, squared = _scaled(g)
+    length = inner(v, v)
+    cos2 = inner(unit, v).square() / (squared * torch.where(length == 0, torch.ones_like(length), length))
+    along = (-inner(g, v)).clamp(min=0).reshape(-1)
+    return torch.minimum(cos2.reshape(-1) * excess.clamp(min=0), eta * along)
 
 
 def schedule_bound(eta: float | Tensor, accepted: Tensor) -> Tensor:

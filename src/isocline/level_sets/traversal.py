@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from isocline._core.files import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CLASS_SCORES = ("probability", "log_probability", "margin")  # a walk of these keeps the label's probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,23 @@ class Traversal:
                 f"{i:4} {label:6} {before:9.4f} {after:9.4f} {left:9.4f} {bound:9.4f} {passes:7}  {why:{width}}"
             )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Confidence against steps, a line for each sample that was walked; dots mark refused steps. Returns the axes."""
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots()[1]
+        for i in self.kept.nonzero().flatten().tolist():
+            proposed = self.etas[i].cpu() > 0
+            values = self.confidences[i, : int(proposed.sum()) + 1].detach().cpu()
+            (line,) = ax.plot(values.numpy(), label=f"{i}: {float(self.ratio[i]):.1%} of the way left")
+            refused = (proposed & ~self.accepted[i].cpu()).nonzero().flatten() + 1
+            ax.plot(refused.numpy(), values[refused].numpy(), ".", color=line.get_color())
+        ax.set(xlabel="step", ylabel="confidence" if self.score in CLASS_SCORES else self.score)
+        if self.kept.any():
+            ax.legend()
+        return ax
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the images."""

@@ -47,7 +47,8 @@ def traverse(
     of the cost (`functional`); it is taken if the score at its end is above the *source's* minus delta. "paper": exactly
     the published algorithm, one eta for all steps. "lst": a refused step is tried again at half its eta (up to
     `halvings` times in a row), an accepted one makes the next longer by `growth`, up to `most`; `correct` adds the Newton
-    step that takes a lowered score back to the source's, at no cost; and the walk ends once it is as near as `steps`
+    step that takes a lowered score back to the source's, at no cost; where the tangent leads no nearer, what the score has
+    gained over the source's is spent on the way (`functional.spendable`); and the walk ends once it is as near as `steps`
     unhindered steps of `eta` would be. Either way an accepted proposal's forward pass serves the next gradient.
 
     Shapes: source, target ``(B, ...)`` of one floating dtype, within `bounds` (infinite ones are allowed); label ``(B,)``
@@ -204,9 +205,13 @@ class _Walk:
         if plan.adaptive:  # a longer step gathers as much as the short ones it stands for
             pull = pull * (eta / plan.eta).clamp(min=1)
         a = functional.accumulate(a, g, plan.eps, _spread(pull, g))
-        along = functional.tangent(target - x, g).mul_(_spread(eta, x))
+        v = target - x
+        along = functional.tangent(v, g).mul_(_spread(eta, x))
         new = x + along
         new -= a
+        if plan.adaptive and plan.eps > 0 and not self.oracle.score.two_sided:
+            spent = functional.spendable(v, g, self.lean[rows] - level, eta)
+            new = functional.corrected(new, g, spent)
         if plan.adaptive and plan.correct:
             new += self._correction(rows, level, along)
         return functional.clip(new, plan.bounds), a

@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from .diagnostics import DagDiagnostics, PropagationWarning
     from .functional import plstm_1d, plstm_2d, plstm_2d_d, plstm_2d_p
     from .graph import DagBatch
+    from .graph_classifier import BothWays, PLSTMGraphClassifier
     from .layers import PLSTM1d, PLSTM2d, PLSTMGraph
+    from .models import PLSTMLanguageModel, PLSTMVision, convert_reference_checkpoint
     from .propagation import plstm_graph
     from .report import GradientReport, gradient_report
 
 _WHERE = {
+    "BothWays": "graph_classifier",
     "DagBatch": "graph",
     "DagDiagnostics": "diagnostics",
     "GradientReport": "report",
     "PLSTM1d": "layers",
     "PLSTM2d": "layers",
     "PLSTMGraph": "layers",
+    "PLSTMGraphClassifier": "graph_classifier",
+    "PLSTMLanguageModel": "models",
+    "PLSTMVision": "models",
     "PropagationWarning": "diagnostics",
+    "convert_reference_checkpoint": "models",
     "gradient_report": "report",
     "plstm_1d": "functional",
     "plstm_2d": "functional",
@@ -41,13 +48,18 @@ _WHERE = {
 _SUBMODULES = ("functional", "kernels")
 
 __all__ = [
+    "BothWays",
     "DagBatch",
     "DagDiagnostics",
     "GradientReport",
     "PLSTM1d",
     "PLSTM2d",
     "PLSTMGraph",
+    "PLSTMGraphClassifier",
+    "PLSTMLanguageModel",
+    "PLSTMVision",
     "PropagationWarning",
+    "convert_reference_checkpoint",
     "functional",
     "gradient_report",
     "kernels",

@@ -10,6 +10,7 @@ from isocline.training.augment import Augment, CentreCrop, RandomCrop, augmented
 from isocline.training.fit import Fitted, fit
 from isocline.training.loader import Loader
 from isocline.training.metrics import evaluate
+from isocline.training.mixing import Mix, mixed
 from isocline.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ __all__ = [
     "Diverged",
     "Fitted",
     "Loader",
+    "Mix",
     "RandomCrop",
     "Recipe",
     "augmented",
     "evaluate",
     "fit",
+    "mixed",
     "pgd",
 ]
 

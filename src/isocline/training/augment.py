@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
 from isocline._core.checks import check_number, check_shape, wrong
+from isocline.training.colour import jittered, three_augmented
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,13 @@ class Augment:
     shift: float = 0.0  # up to this share of the side, in whole pixels, zeros behind
     rotation: float = 0.0  # degrees, up to, either way
     contrast: tuple[float, float] = (1.0, 1.0)  # factor of the distance from the image's mean
+    three: bool = False  # grey, solarized or blurred, a third each (DeiT III); of three channels
+    jitter: float = 0.0  # brightness, contrast and saturation by up to this share; of three channels
 
     def __post_init__(self) -> None:
         check_number("shift", self.shift, least=0, below=1)
         check_number("rotation", self.rotation, least=0, most=180)
+        check_number("jitter", self.jitter, least=0, below=1)
         object.__setattr__(self, "contrast", tuple(self.contrast))  # JSON has only lists
         if len(self.contrast) != 2 or not 0 <= self.contrast[0] <= self.contrast[1] < math.inf:
             raise wrong("contrast", "two factors, 0 <= least <= largest", repr(self.contrast))
@@ -55,7 +59,9 @@ def augmented(images: Tensor, how: Augment, generator: Generator | None = None) 
     if how.contrast != (1.0, 1.0):
         middle = images.mean((1, 2, 3), keepdim=True)
         images = (middle + uniform(*how.contrast).view(B, 1, 1, 1) * (images - middle)).clamp(0, 1)
-    return images
+    if how.three:
+        images = three_augmented(images, generator)
+    return jittered(images, how.jitter, generator) if how.jitter else images
 
 
 def shifted(images: Tensor, down: Tensor, right: Tensor, most: tuple[int, int]) -> Tensor:

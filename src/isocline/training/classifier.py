@@ -16,6 +16,7 @@ from isocline.training.augment import augmented
 from isocline.training.checkpoint import of_all
 from isocline.training.loader import Share, as_images
 from isocline.training.metrics import Tally, right
+from isocline.training.mixing import mixed, soft_targets
 from isocline.training.recipe import Recipe, loss_of, optimizer_of, schedule_of
 
 
@@ -28,7 +29,8 @@ class Classifier(LightningModule):
 
     penalty: called without arguments at every step, its scalar is added to the loss; where it has ``state_dict`` and
     ``load_state_dict`` its state is kept too. steps_per_epoch: the optimiser's, which the schedule needs. ``history`` is one
-    plain dict an epoch, over the examples of all processes. A batch may carry its `Share` of a global one: then losses are
+    plain dict an epoch, over the examples of all processes; where images are mixed its accuracy speaks of their own labels, so
+    that 1 is out of reach. A batch may carry its `Share` of a global one: then losses are
     weighed so that a step is that of the global batch, and buffers (the running means of batch norms) are the first
     process's whenever the model is judged or kept. Raises Diverged when the loss is not finite: at that step, or, where
     several processes train, at the end of the epoch or before the next checkpoint, in all of them together.
@@ -53,8 +55,10 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: tuple[Any, ...], batch_idx: int) -> Tensor:
         images, labels, share = _with_share(batch)
-        logits = self(augmented(as_images(images), self.recipe.augment))
-        loss = loss_of(self.recipe, logits, labels)
+        images, own = mixed(augmented(as_images(images), self.recipe.augment), self.recipe.mix)
+        logits = self(images)
+        wanted = labels if own == 1 else soft_targets(labels, own, logits.shape[1], logits.dtype)
+        loss = loss_of(self.recipe, logits, wanted)
         self._trained.add(loss, right(logits, labels), share.own)
         if share.weight != 1:
             loss = share.weight * loss

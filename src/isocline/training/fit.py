@@ -93,7 +93,7 @@ def fit(
     if save_every is not None:
         check_number("save_every", save_every, least=1, integer=True)
     order: dict[str, Any] = {"shuffle": True, "seed": recipe.seed, "workers": workers}
-    loader = Loader(train, recipe.batch_size, rounds=accumulate, **order)
+    loader = Loader(train, recipe.batch_size, rounds=accumulate, repeats=recipe.repeats, **order)
     held_out = None if validation is None else Loader(validation, recipe.batch_size, workers=workers)
     checkpoint = None if folder is None else Path(folder) / "checkpoint"
     found = checkpoint is not None and (checkpoint / MANIFEST).exists()

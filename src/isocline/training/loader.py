@@ -30,14 +30,28 @@ class Share(NamedTuple):
         return self.own * self.ranks * self.rounds / self.whole
 
 
-class Batches(Sampler[list[int]]):
+class Batches(Sampler[list[Any]]):
     """The indices of each batch of one epoch; `epoch` and `start` say which epoch, and how many batches to leave out.
 
     With `ranks` processes, or `rounds` of accumulation, each global batch is cut into ``ranks * rounds`` parts whose sizes
     differ by one at most, and what comes are the parts of `rank`: all processes together see the same global batches as one.
+
+    With `repeats` an epoch has as many places as ever, filled by one out of so many examples, its copies side by side, in pairs
+    ``(example, copy)`` where `numbered`. Source: Hoffer et al. 2020, *Augment your batch*, and MultiGrain, section 3.2.
     """
 
-    def __init__(self, count: int, batch_size: int, *, shuffle: bool, seed: int, rounds: int = 1) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        rounds: int = 1,
+        repeats: int = 1,
+        numbered: bool = False,
+    ) -> None:
+        self.repeats, self.numbered = repeats, numbered
         self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
         self.epoch, self.start = 0, 0
         self.rank, self.ranks, self.rounds = 0, 1, rounds
@@ -45,16 +59,20 @@ class Batches(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self.count // self.batch_size) * self.rounds
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         order = torch.arange(self.count)
         if self.shuffle:
             generator = torch_generator(derive_seed("order of examples", self.seed, self.epoch))
             order = torch.randperm(self.count, generator=generator)
+        copies = torch.arange(self.count) % self.repeats
+        order = order[: -(-self.count // self.repeats)].repeat_interleave(self.repeats)[: self.count]
+        order = torch.stack([order, copies], 1) if self.numbered else order
         batches = order.split(self.batch_size)
         for i in range(self.start, len(self)):
             batch, part = batches[i // self.rounds], i % self.rounds * self.ranks + self.rank
             own = batch.tensor_split(self.ranks * self.rounds)[part]
-            yield (own if len(own) else batch[:1]).tolist()  # everybody takes part in every step
+            rows = (own if len(own) else batch[:1]).tolist()  # everybody takes part in every step
+            yield [tuple(row) for row in rows] if self.numbered else rows
 
     def share(self, i: int) -> Share:
         """The place of the epoch's part `i` in its global batch."""
@@ -74,7 +92,9 @@ class Loader(DataLoader[Any]):
     workers: processes that read; random numbers drawn inside them are not taken up again in the middle of an epoch, but a
     data set with ``set_epoch`` is told the epoch, so that its numbers can depend on epoch and example alone.
     batch_size is that of a step of the optimiser, however it is cut: by `share` between processes, and by `rounds`, the parts
-    that each of them adds up before a step. Cut batches are ``(images, labels, Share)``.
+    that each of them adds up before a step. Cut batches are ``(images, labels, Share)``. repeats: every image of an epoch comes
+    so many times, and an epoch has one out of so many images (repeated augmentation). A data set with ``set_epoch`` is then
+    asked for ``(example, copy)``, since it draws for each of them.
     Raises ValueError for data that has no length, or nothing in it.
     """
 
@@ -87,6 +107,7 @@ class Loader(DataLoader[Any]):
         seed: int = 0,
         workers: int = 0,
         rounds: int = 1,
+        repeats: int = 1,
     ) -> None:
         dataset = data if isinstance(data, Dataset) else TensorDataset(*_checked(data))
         count = len(dataset) if hasattr(dataset, "__len__") else 0  # type: ignore[arg-type]
@@ -94,7 +115,10 @@ class Loader(DataLoader[Any]):
             raise wrong("data", "a data set with a length >= 1", type(dataset).__name__)
         check_number("batch_size", batch_size, least=1, integer=True)
         check_number("rounds", rounds, least=1, integer=True)
-        self._batches = Batches(count, batch_size, shuffle=shuffle, seed=seed, rounds=rounds)
+        check_number("repeats", repeats, least=1, integer=True)
+        numbered = repeats > 1 and hasattr(dataset, "set_epoch")
+        how: dict[str, Any] = {"rounds": rounds, "repeats": repeats, "numbered": numbered}
+        self._batches = Batches(count, batch_size, shuffle=shuffle, seed=seed, **how)
         self._given, self._untouched, self._generator = 0, True, torch.Generator()
         whole = isinstance(dataset, TensorDataset)
         super().__init__(
