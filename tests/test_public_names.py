@@ -22,6 +22,8 @@ MODULES = [
     "isocline.dynamics.functional",
     "isocline.dynamics.measures",
     "isocline.lab",
+    "isocline.latents",
+    "isocline.latents.functional",
     "isocline.level_sets",
     "isocline.level_sets.functional",
     "isocline.linear_model",

@@ -1,9 +1,8 @@
-"""Between a person's model and the walk: normalisation inside the model, probabilities as logits, the mode it rests in."""
+"""Between a person's model and the walk: normalisation inside the model, probabilities as logits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -60,27 +59,3 @@ def are_probabilities(output: Tensor) -> bool:
     if output.dim() != 2 or not output.is_floating_point() or not bool(torch.isfinite(output).all()):
         return False
     return bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-4).all())
-
-
-@contextmanager
-def at_rest(model: Model) -> Iterator[list[str]]:
-    """The model in evaluation mode inside, its parameters asking for no gradient; yields in words what was switched.
-
-    Every module's mode and every parameter's ``requires_grad`` are as they were after, an error or not. Gradients, buffers and
-    hooks are not touched.
-    """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    training = [module for module in modules if module.training]
-    asking = [p for module in modules[:1] for p in module.parameters() if p.requires_grad]
-    said = ["the model was in training mode: evaluated in eval mode, and put back"] if training else []
-    try:
-        for module in training:
-            module.training = False
-        for parameter in asking:
-            parameter.requires_grad_(False)
-        yield said
-    finally:
-        for module in training:
-            module.training = True
-        for parameter in asking:
-            parameter.requires_grad_(True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from isocline.level_sets.adapters import Model, are_probabilities, at_rest
+from isocline._core.rest import at_rest
+from isocline.level_sets.adapters import Model, are_probabilities
 from isocline.level_sets.functional import hull_grid
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from isocline._core.checks import check_choice, check_finite, check_number, wrong
+from isocline._core.rest import at_rest
 from isocline.level_sets import functional
-from isocline.level_sets.adapters import Model, at_rest
+from isocline.level_sets.adapters import Model
 from isocline.level_sets.oracle import Oracle, Reading
 from isocline.level_sets.scores import Score, ScoreLike, find_score
 from isocline.level_sets.traversal import Traversal
