@@ -13,6 +13,9 @@ from isocline.level_sets.adapters import Model, Probabilities, are_probabilities
 from isocline.level_sets.scores import ScoreLike, find_score
 
 
+PART = 4 * 3 * 224 * 224  # values that a CPU takes at once
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one forward pass tells of R inputs. `graph` leads back to `x` for the gradient."""
@@ -90,14 +93,21 @@ class Oracle:
 
     def _output(self, x: Tensor) -> Tensor:
         with torch.set_grad_enabled(x.requires_grad):
-            output = self.model(x)
-        if not isinstance(output, Tensor):
-            raise wrong(
-                "model", "one that gives a tensor", f"{type(output).__name__}", "wrap it", error=TypeError
-            )
+            parts = [self.model(part) for part in self._parts(x)]
+        if not all(isinstance(part, Tensor) for part in parts):
+            kind = type(parts[0]).__name__
+            raise wrong("model", "one that gives a tensor", kind, "wrap it", error=TypeError)
+        output = parts[0] if len(parts) == 1 else torch.cat(parts)
         if output.dim() < 1 or len(output) != len(x):
             raise wrong("model", f"an output of {len(x)} rows, one a sample", output)
         return output
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """A CPU is given large images a few at a time: the activations of more do not stay in its caches."""
+        size = x[0].numel() if len(x) else 0
+        if not x.is_cpu or not size:
+            return (x,)
+        return x.split(max(1, PART // size))
 
     def _check_classes(self, output: Tensor) -> None:
         do = "for any other output give a function as score"
