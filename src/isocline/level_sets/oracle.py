@@ -12,7 +12,6 @@ from isocline.level_sets import functional
 from isocline.level_sets.adapters import Model, Probabilities, are_probabilities
 from isocline.level_sets.scores import ScoreLike, find_score
 
-
 PART = 4 * 3 * 224 * 224  # values that a CPU takes at once
 
 

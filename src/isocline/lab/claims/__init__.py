@@ -18,6 +18,7 @@ ROOMS = (
     "isocline.lab.claims.orthogonal",
     "isocline.lab.claims.binary",
     "isocline.lab.claims.level_sets",
+    "isocline.lab.claims.latents",
 )
 
 
