@@ -13,7 +13,7 @@ def record(ours, rival, success=0.9, keeps=0.95):
     rest = {"flips": 0.1, "walked": 1.0, "mahalanobis": 20.0}
     row = {method: one | rest | {"leaked": 0.5} for method in entangled.METHODS}
     row |= {entangled.OURS: one | rest | {"leaked": ours}, entangled.RIVAL: one | rest | {"leaked": rival}}
-    values = {target: row for target in entangled.SCORED}
+    values = dict.fromkeys(entangled.SCORED, row)
     return Record(
         {}, 0, values | {"r": 0.4, "gate": dict.fromkeys(entangled.SCORED, keeps), "passed": True}, {}, 0.0
     )

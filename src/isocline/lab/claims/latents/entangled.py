@@ -270,9 +270,17 @@ def _pictures(record: Record) -> Figure:
 
 def _setting(**how: Any) -> list[dict[str, Any]]:
     usual = {
-        "width": 24, "regressor": 2500, "decoder": 2500, "noise": 0.15, "codes_of": "prior", "sample": 10_000, "codes": 400, "updates": 1500,
-        "steps": 60, "length": 10.0,
-    }  # fmt: skip
+        "width": 24,
+        "regressor": 2500,
+        "decoder": 2500,
+        "noise": 0.15,
+        "codes_of": "prior",
+        "sample": 10_000,
+        "codes": 400,
+        "updates": 1500,
+        "steps": 60,
+        "length": 10.0,
+    }
     return [usual | how]
 
 
