@@ -41,6 +41,11 @@ class TestChannels:
                 gone |= set(sorted(range(8), key=lambda i, e=e: -float(saliency[e, b, i]))[:k])
             assert {i for i in range(8) if not stays[b, i]} == gone
 
+    def test_of_equal_ones_as_many_are_gone_as_were_asked_for(self):
+        stays = F.surviving_channels(torch.tensor([[[1.0, 1, 1, 0], [3, 2, 1, 0]]]), [2])
+        assert stays.sum(-1).tolist() == [2, 2]
+        assert stays[:, 3].all()
+
     @given(seeds)
     def test_leakage_for_every_count_is_that_of_the_masked_step(self, seed):
         g, kept = drawn(seed, 3, 6), drawn(seed + 1, 2, 3, 6)

@@ -17,10 +17,10 @@ from isocline.latents.path import EditPath
 
 
 def straight(
-    codes: Tensor, direction: Tensor, *, target: str, to: int = 1, keep: Sequence[str] = (), method: str = "straight",
+    codes: Tensor, direction: Tensor, *, target: str, to: int | Tensor = 1, keep: Sequence[str] = (), method: str = "straight",
     steps: int = STEPS, length: float = LENGTH,
 ) -> EditPath:  # fmt: skip
-    """Codes ``(B, D)`` moved along one ``direction (D,)`` in equal steps. Raises: ValueError for widths, a zero direction."""
+    """Codes ``(B, D)`` moved along one ``direction (D,)``, or against it where `to` is -1, in equal steps. Raises: ValueError for widths, a zero direction."""
     if codes.ndim != 2 or direction.shape != codes.shape[1:]:
         raise wrong("direction", f"({codes.shape[-1]},) as the codes", f"{tuple(direction.shape)}")
     check_finite("direction", direction)
@@ -28,10 +28,12 @@ def straight(
         raise wrong("direction", "a direction that is not zero", "zeros", "keep fewer attributes")
     check_number("steps", steps, least=1, integer=True)
     check_number("length", length, above=0)
-    g = (to * direction.to(codes)).expand_as(codes)
+    signs = torch.as_tensor(to, device=codes.device).long().expand(len(codes))
+    if not bool(torch.isin(signs, torch.tensor([-1, 1], device=codes.device)).all()):
+        raise wrong("to", "+1 or -1, or one for every code", str(signs.tolist()))
+    g = signs[:, None] * direction.to(codes)
     everything = torch.ones_like(codes, dtype=torch.bool)
     path, masks, moved, stopped = follow(codes, lambda w: (g, everything), steps, length)
-    signs = torch.full((len(codes),), to, device=codes.device)
     return EditPath(path, masks, {}, moved, stopped, target, signs, tuple(keep), method, {})
 
 
@@ -81,7 +83,9 @@ class InterFaceGAN:
             return self.normals[target]
         return F.conditional(self.normals[target], torch.stack([self.normals[name] for name in keep]))
 
-    def edit(self, codes: Tensor, target: str, to: int = 1, keep: Sequence[str] = (), **how: Any) -> EditPath:
+    def edit(
+        self, codes: Tensor, target: str, to: int | Tensor = 1, keep: Sequence[str] = (), **how: Any
+    ) -> EditPath:
         """Codes ``(B, D)`` moved straight along `direction`; `how`: steps and length, as `edit` has them."""
         method = "InterFaceGAN, conditional" if keep else "InterFaceGAN"
         return straight(
@@ -97,7 +101,9 @@ class Directions:
     directions: Tensor  # (D, D) in rows
     values: Tensor  # (D,) eigenvalues, decreasing
 
-    def edit(self, codes: Tensor, index: int, to: int = 1, *, target: str = "", **how: Any) -> EditPath:
+    def edit(
+        self, codes: Tensor, index: int, to: int | Tensor = 1, *, target: str = "", **how: Any
+    ) -> EditPath:
         """Codes ``(B, D)`` moved straight along direction number `index`."""
         check_number("index", index, least=0, below=len(self.directions), integer=True)
         return straight(

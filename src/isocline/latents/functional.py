@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -67,7 +68,7 @@ def surviving_channels(saliency: Tensor, counts: list[int] | tuple[int, ...]) ->
     stays = torch.ones(saliency.shape[1:], dtype=torch.bool, device=saliency.device)
     for r, k in zip(saliency, counts, strict=True):
         if k:
-            stays.scatter_(-1, r.topk(k, dim=-1).indices, False)
+            stays &= _below_the_first(r, k)
     return stays
 
 
@@ -138,6 +139,16 @@ def conditional(normal: Tensor, others: Tensor) -> Tensor:
     Source: Shen et al. 2020, section 3.3.
     """
     return unit(project_out(normal[None], others[:, None]))[0]
+
+
+def _below_the_first(r: Tensor, k: int) -> Tensor:
+    """Where ``r (B, D)`` is not among its row's k largest; NumPy's partition takes a tenth of topk's time on a CPU."""
+    if r.is_cpu and r.dtype in (torch.float32, torch.float64):
+        place = r.shape[-1] - k
+        below = r < torch.from_numpy(np.partition(r.numpy(), place, axis=-1)[..., place, None])
+        if int(below.sum()) == place * r.shape[:-1].numel():  # no ties at the edge
+            return below
+    return torch.ones_like(r, dtype=torch.bool).scatter_(-1, r.topk(k, dim=-1, sorted=False).indices, False)
 
 
 def _without(g: Tensor, basis: list[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ CAPTION = (
     "pale: a method that fails more often, over its own successes. Hue and scale are entangled: the generator saw them together."
 )
 STRIPS = (
-    "Three codes, edited to another hue, at the start, halfway, and where the hue has changed by two standard deviations. "
+    "Three codes, edited to another hue: at the start, and where the hue has changed by one and by two standard deviations. "
     "Each picture is the frame of the path that comes nearest."
 )
 
@@ -115,44 +116,54 @@ class _Editors:
         }
         self.how = {"steps": setting["steps"], "length": setting["length"]}
         self.generator, self.judge, self.deviations = generator, judge, deviations
+        self.medians = {name: float(scores[name].median()) for name in SCORED}
         self.trial = generator.sample(50, generator=torch_generator(derive_seed("trial", seed)))
 
     def path(self, method: str, codes: Tensor, target: str) -> EditPath:
-        keep = [name for name in SCORED if name != target]
+        """Every code towards the far side of the target's median, where there is room for the change."""
+        keep, to = [name for name in SCORED if name != target], self.away(codes, target)
         if method in self.found:
-            index, to = self._picked(self.found[method], target)
-            path = self.found[method].edit(codes, index, to, target=target, **self.how)
-            return _as_asked(path)
+            index, sign = self._picked(self.found[method], target)
+            return self._along(self.found[method], codes, target, index, sign, to, self.how)
         if method.startswith("InterFaceGAN"):
-            return self.boundaries.edit(codes, target, 1, keep if method == RIVAL else (), **self.how)
+            return self.boundaries.edit(codes, target, to, keep if method == RIVAL else (), **self.how)
         if method == "gradient":
-            return edit(self.model, codes, target, 1, method="none", **self.how)
+            return edit(self.model, codes, target, to, method="none", **self.how)
         if method == OURS:
-            return edit(self.model, codes, target, 1, keep, method="project", **self.how)
+            return edit(self.model, codes, target, to, keep, method="project", **self.how)
         some = dict.fromkeys(keep, 2) if "2" in method else "auto"
-        return edit(self.model, codes, target, 1, keep, method="exclude", exclude_channels=some, **self.how)
+        return edit(self.model, codes, target, to, keep, method="exclude", exclude_channels=some, **self.how)
+
+    def away(self, codes: Tensor, target: str) -> Tensor:
+        """+1 for codes below the population's median of the target, -1 for those above."""
+        now = score_codes(codes, self.generator, self.judge)[target]
+        return torch.where(now < self.medians[target], 1, -1)
+
+    def _along(
+        self,
+        found: Directions,
+        codes: Tensor,
+        target: str,
+        index: int,
+        sign: int,
+        to: Tensor,
+        how: dict[str, Any],
+    ) -> EditPath:
+        return replace(found.edit(codes, index, sign * to, target=target, **how), to=to)
 
     def _picked(self, directions: Directions, target: str) -> tuple[int, int]:
         """The direction, of the first eight, and its sign that leak least on codes of their own; chosen with the judge's help."""
-        best, picked = float("inf"), (0, 1)
+        best, picked, to = float("inf"), (0, 1), self.away(self.trial, target)
         for index in range(8):
-            for to in (1, -1):
-                path = _as_asked(
-                    directions.edit(self.trial, index, to, target=target, steps=20, length=self.how["length"])
-                )
+            for sign in (1, -1):
+                path = self._along(directions, self.trial, target, index, sign, to, self.how | {"steps": 20})
                 found = leakage(
                     {"": measure_path(path, self.generator, self.judge)}, {"": path}, self.deviations
                 )
                 leaked = float(found.leaked[0]) + 10 * max(0.0, ENOUGH - float(found.success[0]))
                 if leaked < best:
-                    best, picked = leaked, (index, to)
+                    best, picked = leaked, (index, sign)
         return picked
-
-
-def _as_asked(path: EditPath) -> EditPath:
-    """A direction's sign is arbitrary: whichever way it was walked, the target was to grow."""
-    path.to.fill_(1)
-    return path
 
 
 def _compared(
@@ -192,7 +203,7 @@ def _strips(
     generator: ModuleGenerator,
 ) -> dict[str, np.ndarray]:
     """Frames of three codes whose hue can grow far, at changes of 0, 1 and 2 deviations, by method."""
-    changes = {m: (seen[m]["hue"] - seen[m]["hue"][0]) / deviation for m in (OURS, RIVAL)}
+    changes = {m: paths[m].to * (seen[m]["hue"] - seen[m]["hue"][0]) / deviation for m in (OURS, RIVAL)}
     far = torch.stack([c.amax(0) for c in changes.values()]).amin(0)
     rows = far.argsort(descending=True)[:3].tolist()
     found = {}
