@@ -168,6 +168,14 @@ class TestBaselines:
         path = found.edit(w[:3], "a", -1, ["b"], steps=4, length=2.0)
         torch.testing.assert_close(path.end, w[:3] - 2 * found.direction("a", ["b"]))
 
+    def test_a_sign_for_every_code(self):
+        w, to = codes(1), torch.tensor([1, -1, 1, 1, -1, -1])
+        path = straight(w, torch.eye(D)[0], target="a", to=to, steps=2, length=3.0)
+        torch.testing.assert_close(path.end[:, 0] - w[:, 0], 3.0 * to)
+        assert torch.equal(path.to, to)
+        with pytest.raises(ValueError, match=r"to: want \+1 or -1, or one for every code"):
+            straight(w, torch.eye(D)[0], target="a", to=0)
+
     def test_components_of_a_known_covariance(self):
         w = codes(2, 4000) * torch.linspace(3, 1, D)
         found = GANSpace.fit(w)

@@ -20,7 +20,10 @@ def straight(
     codes: Tensor, direction: Tensor, *, target: str, to: int | Tensor = 1, keep: Sequence[str] = (), method: str = "straight",
     steps: int = STEPS, length: float = LENGTH,
 ) -> EditPath:  # fmt: skip
-    """Codes ``(B, D)`` moved along one ``direction (D,)``, or against it where `to` is -1, in equal steps. Raises: ValueError for widths, a zero direction."""
+    """Codes ``(B, D)`` moved along one ``direction (D,)``, or against it where `to` is -1, in equal steps.
+
+    Raises: ValueError for widths, a zero direction, signs.
+    """
     if codes.ndim != 2 or direction.shape != codes.shape[1:]:
         raise wrong("direction", f"({codes.shape[-1]},) as the codes", f"{tuple(direction.shape)}")
     check_finite("direction", direction)

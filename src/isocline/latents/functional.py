@@ -145,7 +145,8 @@ def _below_the_first(r: Tensor, k: int) -> Tensor:
     """Where ``r (B, D)`` is not among its row's k largest; NumPy's partition takes a tenth of topk's time on a CPU."""
     if r.is_cpu and r.dtype in (torch.float32, torch.float64):
         place = r.shape[-1] - k
-        below = r < torch.from_numpy(np.partition(r.numpy(), place, axis=-1)[..., place, None])
+        edge = np.partition(r.numpy(), place, axis=-1)[..., place, None]
+        below = r < torch.as_tensor(edge)
         if int(below.sum()) == place * r.shape[:-1].numel():  # no ties at the edge
             return below
     return torch.ones_like(r, dtype=torch.bool).scatter_(-1, r.topk(k, dim=-1, sorted=False).indices, False)
