@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from .fitting import AttributeWarning, fit_attributes, score_codes
     from .generators import Generator, MappingSynthesis, ModuleGenerator, StyleGAN
     from .path import EditPath
+    from .report import ControlReport, report_controls
 
 _WHERE = {
     "AttributeModel": "attributes",
     "AttributeWarning": "fitting",
+    "ControlReport": "report",
     "EditPath": "path",
     "GANSpace": "baselines",
     "Generator": "generators",
@@ -45,6 +47,7 @@ _WHERE = {
     "fit_attributes": "fitting",
     "leakage": "comparison",
     "measure_path": "comparison",
+    "report_controls": "report",
     "score_codes": "fitting",
     "straight": "baselines",
     "trade_off": "editing",
@@ -54,6 +57,7 @@ _SUBMODULES = ("functional",)
 __all__ = [
     "AttributeModel",
     "AttributeWarning",
+    "ControlReport",
     "EditPath",
     "GANSpace",
     "Generator",
@@ -70,6 +74,7 @@ __all__ = [
     "functional",
     "leakage",
     "measure_path",
+    "report_controls",
     "score_codes",
     "straight",
     "trade_off",
