@@ -33,8 +33,9 @@ WHAT = (
     "taken out of it."
 )
 LEAKS = (
-    "Every method is looked at where the target has changed by one standard deviation, on the images that all methods can change "
-    "that far. Leakage is the mean change of the other attributes, in their standard deviations; less is better. The measure is {}."
+    "Every method is looked at where the target has changed by one standard deviation, on the images that all methods can "
+    "change that far. Leakage is the mean change of the other attributes, in their standard deviations; less is better. "
+    "The measure is {}."
 )
 CURVES = (
     "How much of each kept attribute leaks, by a first-order estimate, when the channels that matter most to it do not move. "
