@@ -29,8 +29,8 @@ SHOWN = 5  # frames of a strip
 LEAD = "Images of a generator, each changed in one attribute, and what changed besides."
 WHAT = (
     "Each row is one image on its way: the leftmost is the generator's own, and every step changes its code so that one "
-    "attribute grows or shrinks. The attribute's gradient says which way; what it would have done to the attributes that are to stay is "
-    "taken out of it."
+    "attribute grows or shrinks. The attribute's gradient says which way; what it would have done to the attributes that are "
+    "to stay is taken out of it."
 )
 LEAKS = (
     "Every method is looked at where the target has changed by one standard deviation, on the images that all methods can "
